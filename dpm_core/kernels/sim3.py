@@ -1,0 +1,83 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The sums that a similarity transform is computed from."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ._camera import matrix
+from ._checked import Arrays, positive
+from ._native import call, native
+
+_SIZES = (1, 3, 3, 9, 1, 1, 1)  # of the parts of the native result
+
+
+class Sim3Moments(NamedTuple):
+    """Weighted moments of pairs of points, float64, on their device.
+
+    Attributes:
+        weight: [] sum of the weights.
+        source_mean: [3], NaN where the weight is zero, as the others.
+        target_mean: [3].
+        covariance: [3, 3], mean of (target - target_mean) (source - source_mean)ᵀ.
+        source_variance: [] mean of ‖source - source_mean‖².
+        target_variance: [] mean of ‖target - target_mean‖².
+        pairs: [] how many pairs counted.
+    """
+
+    weight: Tensor
+    source_mean: Tensor
+    target_mean: Tensor
+    covariance: Tensor
+    source_variance: Tensor
+    target_variance: Tensor
+    pairs: Tensor
+
+
+def sim3_moments(
+    source: Tensor,
+    target: Tensor,
+    weight: Tensor,
+    *,
+    estimate: Tensor | None = None,
+    radius: float | None = None,
+) -> Sim3Moments:
+    """Weighted moments from which the best target_from_source similarity follows in closed form (Umeyama 1991).
+
+    With an `estimate` and a `radius`, weights are multiplied by min(1, radius / residual), which is one step of
+    iteratively reweighted least squares for Huber's loss. Sums are in float64 over fixed blocks, so that the same
+    input gives the same bytes on one kind of device, whatever the number of threads.
+
+    Args:
+        source: [N, 3] float32.
+        target: [N, 3] float32; pairs with a point that is not finite do not count.
+        weight: [N] float32; pairs without a finite weight > 0 do not count.
+        estimate: [4, 4] float32 or float64 target_from_source similarity of the step before, on the CPU.
+        radius: residual up to which a pair has its whole weight, in the unit of `target`, > 0; with `estimate`.
+
+    Returns:
+        Sim3Moments.
+
+    Raises:
+        TypeError, ValueError: an argument is not as said above.
+    """
+    check = Arrays()
+    check("source", source, torch.float32, "N 3")
+    check("target", target, torch.float32, "N 3")
+    check("weight", weight, torch.float32, "N")
+    if (estimate is None) != (radius is None):
+        raise ValueError("estimate and radius must be given together")
+    if radius is not None:
+        positive("radius", radius)
+    if estimate is not None:
+        matrix("estimate", estimate, 4)
+    partial = source.new_empty((native.SIM3_BLOCKS, native.SIM3_SUMS), dtype=torch.float64)
+    moments = source.new_empty(native.SIM3_SUMS, dtype=torch.float64)
+    call(native.sim3_moments, source, target, weight, estimate, radius or 0.0, partial, moments)
+    total, source_mean, target_mean, covariance, source_variance, target_variance, pairs = moments.split(_SIZES)
+    return Sim3Moments(
+        total[0], source_mean, target_mean, covariance.view(3, 3), source_variance[0], target_variance[0], pairs[0]
+    )
