@@ -1,0 +1,178 @@
+# SPDX-License-Identifier: Apache-2.0
+"""V-DPM: dynamic point maps of a window, at any of its times."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from ..types import Prediction
+from .checks import check_positions, patch_grid
+from .config import AdaptiveDecoderConfig, AdditiveDecoderConfig, VDPMConfig
+from .decoder import AdaptiveDecoder, AdditiveDecoder, DptDecoder
+from .dpt import DptHead
+from .trunk import PointMaps, WindowNetwork, stacked
+
+TIME_TOKEN = 1
+
+
+class WindowMaps(NamedTuple):
+    """What training sees.
+
+    Attributes:
+        own: each view at its own time, [B, S, H, W, ...].
+        at_targets: each view at each target, [B, T, S, H, W, ...].
+        pose_encodings: [iterations, B, S, 9], see CameraHead.
+    """
+
+    own: PointMaps
+    at_targets: PointMaps
+    pose_encodings: Tensor
+
+
+class VDPMNetwork(WindowNetwork):
+    """VGGT's trunk with a time token a frame, and a decoder that brings all views to an asked time. Source: §3."""
+
+    def __init__(self, config: VDPMConfig) -> None:
+        super().__init__(config, time_token=True)
+        self.config = config
+        dim = 2 * config.aggregator.dim
+        self.decoder = _decoder(config, dim)
+        # Only the DPT variant has a head of its own for asked times; its tokens come normalised from the decoder.
+        self.dynamic_head: DptHead | None = None
+        if isinstance(self.decoder, DptDecoder):
+            self.dynamic_head = DptHead(config.dpt, dim, 4, norm=False)
+
+    def forward(self, images: Tensor, targets: Tensor, reference: int = 0) -> WindowMaps:
+        """All that a loss needs, differentiably.
+
+        Args:
+            images: [B, S, 3, H, W] float32 in [0, 1], RGB.
+            targets: [B, T, S] int64, the window position at whose time each view is wanted; [B, T, 1] for all views
+                at the same time.
+            reference: the window position whose camera is the origin.
+
+        Raises:
+            DpmError: a side is no multiple of the patch, the window is empty, or the reference is outside.
+        """
+        size = (images.shape[-2], images.shape[-1])
+        tokens = self.encode(images.flatten(0, 1)).unflatten(0, images.shape[:2])
+        levels = self.aggregate(tokens, size, reference)
+        at_targets = self.maps_at(levels, self.conditions_of(levels, targets), size)
+        return WindowMaps(self.own_maps(levels, size), at_targets, self.camera_head(levels[-1]))
+
+    def predict(
+        self,
+        tokens: Tensor | Sequence[Tensor],
+        size: tuple[int, int],
+        times: Sequence[int],
+        reference: int = 0,
+    ) -> Prediction:
+        """One window as the stream sees it; only the asked times are decoded.
+
+        Args:
+            tokens: [S, P, C] from `encode`, oldest frame first.
+            size: (H, W) of the images.
+            times: asked window positions.
+            reference: the window position whose camera is the origin; the released inference takes 0.
+
+        Raises:
+            DpmError: the window is empty or of another size, or a time or the reference is outside.
+        """
+        window = stacked(tokens)
+        levels = self.aggregate(window, size, reference)
+        own = self.own_maps(levels, size)
+        asked = self.maps_at(levels, self.conditions_at(levels, times), size)
+        world_from_camera, intrinsics = self.cameras(self.camera_head(levels[-1])[-1, 0], size)
+        return Prediction(
+            own_points=own.points[0],
+            own_conf=own.conf[0],
+            points=asked.points[0],
+            conf=asked.conf[0],
+            times=tuple(times),
+            world_from_camera=world_from_camera,
+            intrinsics=intrinsics,
+        )
+
+    def conditions_at(self, levels: Sequence[Tensor], times: Sequence[int]) -> Tensor:
+        """What the decoder must know of these times. levels: from `aggregate` -> [B, T, 1, 2C].
+
+        Raises:
+            DpmError: a time is outside the window, or none is asked.
+        """
+        time_tokens = levels[-1][:, :, TIME_TOKEN]
+        check_positions("target time", times, time_tokens.shape[1])
+        if not times:
+            return time_tokens[:, :0, None]
+        return torch.stack([time_tokens[:, time] for time in times], dim=1).unsqueeze(2)
+
+    def conditions_of(self, levels: Sequence[Tensor], targets: Tensor) -> Tensor:
+        """The same for targets that differ by batch entry or view.
+
+        Args:
+            levels: from `aggregate`.
+            targets: [B, T, S or 1] int64, window positions.
+
+        Returns:
+            [B, T, S or 1, 2C].
+        """
+        time_tokens = levels[-1][:, :, TIME_TOKEN]
+        entries = torch.arange(len(targets), device=targets.device)[:, None, None]
+        return time_tokens[entries, targets]
+
+    def decode(self, levels: Sequence[Tensor], prepared: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        """Levels brought to asked times.
+
+        Args:
+            levels: from `aggregate`.
+            prepared: `decoder.prepare(conditions)`, or a part of its times.
+            size: (H, W) of the images.
+
+        Returns:
+            Four levels [B, T, S, specials + P, 2C].
+        """
+        grid = patch_grid(*size, self.patch)
+        table = self.aggregator.rotary_table(grid, self.decoder.head_dim, levels[0].device)
+        decoded: list[Tensor] = self.decoder(levels, prepared, table)
+        return decoded
+
+    def maps_at(
+        self,
+        levels: Sequence[Tensor],
+        conditions: Tensor,
+        size: tuple[int, int],
+        views: Sequence[int] | None = None,
+    ) -> PointMaps:
+        """Points of views at asked times.
+
+        Args:
+            levels: from `aggregate`.
+            conditions: [B, T, S or 1, 2C] from `conditions_at` or `conditions_of`.
+            size: (H, W) of the images.
+            views: the views whose maps are wanted, by default all. The decoder needs every view's tokens regardless.
+
+        Returns:
+            [B, T, V, H, W, ...].
+        """
+        batch, times = conditions.shape[:2]
+        if times == 0:
+            shape = (batch, 0, levels[0].shape[1] if views is None else len(views), *size)
+            return PointMaps(conditions.new_zeros(*shape, 3), conditions.new_zeros(shape))
+        head = self.point_head if self.dynamic_head is None else self.dynamic_head
+        prepared = [vectors.split(self.config.times_at_once, dim=1) for vectors in self.decoder.prepare(conditions)]
+        maps = [
+            self.point_maps(head, self.of_views(self.decode(levels, part, size), views), size)
+            for part in zip(*prepared, strict=True)
+        ]
+        return PointMaps(torch.cat([part.points for part in maps], 1), torch.cat([part.conf for part in maps], 1))
+
+
+def _decoder(config: VDPMConfig, dim: int) -> AdaptiveDecoder | AdditiveDecoder | DptDecoder:
+    if isinstance(config.decoder, AdaptiveDecoderConfig):
+        return AdaptiveDecoder(config.decoder, dim)
+    if isinstance(config.decoder, AdditiveDecoderConfig):
+        return AdditiveDecoder(config.decoder, dim)
+    return DptDecoder(dim, config.aggregator.dim // config.aggregator.heads)
