@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What an engine is: the network as the stream sees it, wherever it runs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Protocol
+
+if TYPE_CHECKING:
+    from torch import Tensor, device
+
+    from ..geometry.fit import Fit
+    from ..types import Prediction
+
+
+class Engine(Protocol):
+    """A network ready to run. The encoder runs once a frame; its tokens are cached by the window."""
+
+    @property
+    def name(self) -> str:
+        """Model, backend and device in a few words, for logs and diagnostics."""
+
+    @property
+    def notice(self) -> str | None:
+        """What a user must know of the weights ("untrained"), or None."""
+
+    @property
+    def device(self) -> device:
+        """Where images are expected and predictions come."""
+
+    def fit(self, height: int, width: int) -> Fit:
+        """How an image of this size is brought to a size that the network takes."""
+
+    def encode(self, image: Tensor) -> Tensor:
+        """Tokens of one frame. image: [3, H, W] float32 in [0, 1], RGB, at the fitted size -> [P, C]."""
+
+    def predict(self, tokens: Sequence[Tensor], size: tuple[int, int], times: Sequence[int]) -> Prediction:
+        """The window's point maps. tokens: of S frames, oldest first; size: (H, W); times: asked window positions."""

@@ -1,0 +1,43 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in, estimates out. Names are imported when they are used: help texts need the configuration, not torch."""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .config import SessionConfig
+    from .live import Fault, LiveSession
+    from .session import PredictionError, RepeatedStampError, Session
+    from .statistics import Percentiles, Statistics
+    from .window import Break
+
+_MODULES = {
+    "Break": "window",
+    "Fault": "live",
+    "LiveSession": "live",
+    "Percentiles": "statistics",
+    "PredictionError": "session",
+    "RepeatedStampError": "session",
+    "Session": "session",
+    "SessionConfig": "config",
+    "Statistics": "statistics",
+}
+
+__all__ = [
+    "Break",
+    "Fault",
+    "LiveSession",
+    "Percentiles",
+    "PredictionError",
+    "RepeatedStampError",
+    "Session",
+    "SessionConfig",
+    "Statistics",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """The public names, from their modules."""
+    if name not in _MODULES:
+        raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

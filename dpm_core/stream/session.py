@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Frames in, estimates out: the one path of the node, the offline run, the bag writer and the tests."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from ..errors import DpmError
+from ..geometry.sim3 import Sim3
+from ..kernels import fuse_points, prepare_images
+from ..types import Cloud, Estimate, Frame, Prediction
+from .chain import MapChain
+from .config import SessionConfig
+from .motion import Motion, motion_between, no_motion
+from .stages import Stages
+from .window import Break, Window
+
+if TYPE_CHECKING:
+    from ..engines.protocol import Engine
+
+
+class RepeatedStampError(DpmError):
+    """A frame has the stamp of the one before it. It gives no estimate; the session is as it was."""
+
+
+class PredictionError(DpmError):
+    """The network's answer cannot be used. The session has forgotten its frames."""
+
+
+class Session:
+    """Turns each frame into an estimate of the moving world at that frame's instant.
+
+    Not thread-safe: one thread calls it. `LiveSession` gives it a thread and an inbox.
+    """
+
+    def __init__(self, engine: Engine, config: SessionConfig | None = None) -> None:
+        self.engine = engine
+        self.config = config or SessionConfig()
+        self._window = Window(self.config.window, self.config.max_gap_s)
+        self._chain = MapChain()
+
+    def configure(self, config: SessionConfig) -> None:
+        """Change thresholds between two frames. The window's length is structural and must stay."""
+        if config.window != self.config.window:
+            raise DpmError(f"the window cannot change from {self.config.window} to {config.window}; make a new session")
+        self.config = config
+        self._window.max_gap_s = config.max_gap_s
+
+    def reset(self) -> None:
+        """Forget all frames and begin a new map."""
+        self._window.clear()
+        self._chain = MapChain()
+
+    def break_before(self, frame: Frame) -> Break | None:
+        """What would break the context if `frame` came next; `process` then starts the window anew."""
+        return self._window.break_before(frame)
+
+    @torch.inference_mode()
+    def process(self, frame: Frame) -> Estimate:
+        """The world at `frame`, map coordinates.
+
+        Time going back begins a new map; any other break begins a new window that goes on from the last known camera.
+
+        Raises:
+            RepeatedStampError: the frame before had the same stamp.
+            PredictionError: the network gave a camera that is not finite.
+        """
+        stages = Stages()
+        self._mend(self._window.break_before(frame), frame)
+
+        with stages("prepare"):
+            fit = self.engine.fit(*frame.image.shape[:2])
+            camera_image = torch.from_numpy(frame.image).to(self.engine.device)
+            image = prepare_images(camera_image[None], fit.resized, fit.origin, fit.size, filter=fit.filter)[0]
+        with stages("encode"):
+            self._window.push(frame, image, self.engine.encode(image))
+        with stages("predict"):
+            now, past = len(self._window) - 1, 0
+            tokens = [seen.tokens for seen in self._window.seen]
+            prediction = self.engine.predict(tokens, fit.size, sorted({past, now}, reverse=True))
+            self._require_finite_cameras(prediction)
+        with stages("align"):
+            map_from_window = self._chain.add(self._window.stamps, prediction)
+        with stages("motion"):
+            depth = _depth(prediction, now)
+            measure = _median_depth(depth)
+            motion = self._motion(prediction, measure)
+        with stages("fuse"):
+            cloud = self._fuse(prediction, motion, map_from_window, measure)
+
+        return Estimate(
+            stamp_ns=frame.stamp_ns,
+            frame_id=frame.frame_id,
+            world_from_camera=map_from_window.pose(prediction.world_from_camera[now].double().cpu().numpy()),
+            intrinsics=prediction.intrinsics[now].double().cpu().numpy(),
+            unit="network",
+            image=_bytes(image.movedim(0, -1)).cpu().numpy(),
+            depth=(map_from_window.scale * depth).cpu().numpy(),
+            conf=prediction.own_conf[now].cpu().numpy(),
+            dynamic=motion.dynamic[now].cpu().numpy(),
+            scene_flow=_flow(motion, now, map_from_window).cpu().numpy(),
+            motion_known=motion.known,
+            cloud=cloud,
+            seconds=stages.seconds,
+        )
+
+    def _mend(self, broken: Break | None, frame: Frame) -> None:
+        if broken is Break.REPEATED:
+            raise RepeatedStampError(f"two frames have the stamp {frame.stamp_ns} ns; the second is left out")
+        if broken is Break.BACKWARDS:
+            self.reset()
+        elif broken is not None:
+            self._window.clear()
+
+    def _require_finite_cameras(self, prediction: Prediction) -> None:
+        if not (prediction.world_from_camera.isfinite().all() and prediction.intrinsics.isfinite().all()):
+            self.reset()
+            raise PredictionError(f"{self.engine.name} gave a camera that is not finite; the session starts anew")
+
+    def _motion(self, prediction: Prediction, depth: float) -> Motion:
+        stamps = self._window.stamps
+        if len(stamps) == 1:
+            return no_motion(prediction)
+        now, past = prediction.points
+        motion = motion_between(now, past, (stamps[-1] - stamps[0]) * 1e-9, depth, self.config)
+        if prediction.dynamic_logit is None:
+            return motion
+        return replace(motion, dynamic=prediction.dynamic_logit > 0)  # a head trained to know is better than a rule
+
+    def _fuse(self, prediction: Prediction, motion: Motion, map_from_window: Sim3, depth: float) -> Cloud:
+        """All views' point maps at the newest instant as one cloud (V-DPM supplement §8)."""
+        images = torch.stack([seen.image for seen in self._window.seen])
+        conf = prediction.conf[0]
+        trusted = conf >= self.config.min_confidence
+        fused = fuse_points(
+            map_from_window.points(prediction.points[0][trusted]),
+            _bytes(images.movedim(1, -1)[trusted]),
+            conf[trusted],
+            map_from_window.vectors(motion.velocity[trusted]),
+            motion.dynamic[trusted],
+            voxel=self.config.voxel * depth * map_from_window.scale,
+        )
+        return Cloud(
+            *(
+                array.cpu().numpy()
+                for array in (fused.points, fused.colors, fused.confidence, fused.velocity, fused.dynamic)
+            )
+        )
+
+
+def _depth(prediction: Prediction, view: int) -> Tensor:
+    """[H, W] along the optical axis of a view at its own time, network units; NaN where it is not > 0."""
+    camera_from_world = torch.linalg.inv(prediction.world_from_camera[view])
+    depth: Tensor = prediction.own_points[view] @ camera_from_world[2, :3] + camera_from_world[2, 3]
+    return depth.where(depth > 0, torch.nan)
+
+
+def _median_depth(depth: Tensor) -> float:
+    """The measure of the scene; 1 where no pixel has depth, so that thresholds stay positive."""
+    median = float(depth.nanmedian())
+    return median if median > 0 else 1.0
+
+
+def _flow(motion: Motion, view: int, map_from_window: Sim3) -> Tensor:
+    """[H, W, 3] map units per second, NaN where motion is unknown."""
+    flow = map_from_window.vectors(motion.velocity[view])
+    return flow if motion.known else torch.full_like(flow, torch.nan)
+
+
+def _bytes(image: Tensor) -> Tensor:
+    """[0, 1] float -> uint8."""
+    return (image * 255).round().clamp(0, 255).to(torch.uint8)
