@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Pixels of ROS image messages to RGB arrays, with no ROS: the same code for live topics and for bags."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, TypeAlias, Union
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import DpmError
+from ..types import UInt8
+
+Pixels: TypeAlias = Union[bytes, bytearray, memoryview, "array[int]", UInt8]
+
+
+@dataclass(frozen=True)
+class _Layout:
+    """How one encoding lies in memory, and what makes RGB of it."""
+
+    channels: int
+    to_rgb: Callable[[NDArray[Any]], UInt8]
+    dtype: str = "u1"
+    even_width: bool = False
+
+
+def _cvt(code: int) -> Callable[[NDArray[Any]], UInt8]:
+    def convert(pixels: NDArray[Any]) -> UInt8:
+        return np.asarray(cv2.cvtColor(pixels, code), np.uint8)
+
+    return convert
+
+
+def _mono16(pixels: NDArray[Any]) -> UInt8:
+    # The whole 16-bit range, as cv_bridge scales it: a dim image stays dim, but equal frames stay equal.
+    return _cvt(cv2.COLOR_GRAY2RGB)(cv2.convertScaleAbs(pixels, alpha=255 / 65535))
+
+
+_UYVY = _Layout(2, _cvt(cv2.COLOR_YUV2RGB_UYVY), even_width=True)
+_YUYV = _Layout(2, _cvt(cv2.COLOR_YUV2RGB_YUYV), even_width=True)
+
+_LAYOUTS: dict[str, _Layout] = {
+    "rgb8": _Layout(3, np.array),
+    "bgr8": _Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
+    "rgba8": _Layout(4, _cvt(cv2.COLOR_RGBA2RGB)),
+    "bgra8": _Layout(4, _cvt(cv2.COLOR_BGRA2RGB)),
+    "mono8": _Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
+    "8UC1": _Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
+    "8UC3": _Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
+    "mono16": _Layout(1, _mono16, dtype="u2"),
+    "yuv422": _UYVY,
+    "uyvy": _UYVY,
+    "yuv422_yuy2": _YUYV,
+    "yuyv": _YUYV,
+    "bayer_rggb8": _Layout(1, _cvt(cv2.COLOR_BayerRGGB2RGB)),
+    "bayer_bggr8": _Layout(1, _cvt(cv2.COLOR_BayerBGGR2RGB)),
+    "bayer_gbrg8": _Layout(1, _cvt(cv2.COLOR_BayerGBRG2RGB)),
+    "bayer_grbg8": _Layout(1, _cvt(cv2.COLOR_BayerGRBG2RGB)),
+}
+
+ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
+
+
+def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Pixels) -> UInt8:
+    """RGB of the fields of a sensor_msgs/Image.
+
+    Args:
+        encoding: one of ENCODINGS.
+        height: rows.
+        width: pixels a row.
+        step: bytes a row, padding included.
+        is_bigendian: byte order of encodings with more than one byte a channel.
+        data: at least step * height bytes; the last row's padding may be missing.
+
+    Returns:
+        [height, width, 3] uint8, RGB, memory of its own.
+
+    Raises:
+        DpmError: the encoding is not known, or the sizes contradict each other.
+    """
+    layout = _LAYOUTS.get(encoding)
+    if layout is None:
+        raise DpmError(f"image encoding '{encoding}' is not known; send one of: {', '.join(ENCODINGS)}")
+    rows = _rows(encoding, layout, height, width, step, data)
+    dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
+    pixels = rows.view(dtype).reshape(height, width, layout.channels)
+    native = pixels.astype(dtype.newbyteorder(_NATIVE), copy=False)
+    return layout.to_rgb(native if layout.channels > 1 else native[..., 0])
+
+
+def decode_compressed(format: str, data: Pixels) -> UInt8:
+    """RGB of the fields of a sensor_msgs/CompressedImage.
+
+    Args:
+        format: the message's own words ("jpeg", "rgb8; jpeg compressed bgr8", "png"); the data decides.
+        data: a whole JPEG or PNG file.
+
+    Returns:
+        [H, W, 3] uint8, RGB, as the camera saw it: an orientation tag is not applied.
+
+    Raises:
+        DpmError: the data is not an image, is cut short, or is a compressed depth image.
+    """
+    if "compressedDepth" in format:
+        raise DpmError(f"image format '{format}' is depth, not a camera image; choose the colour topic")
+    encoded = np.frombuffer(data, np.uint8)
+    if _is_cut_short(encoded):
+        raise DpmError(
+            f"compressed image of format '{format}' is cut short after {encoded.size} bytes; send whole files"
+        )
+    bgr = _imdecode(encoded)
+    if bgr is None:
+        raise DpmError(
+            f"compressed image of format '{format}' with {encoded.size} bytes is no JPEG or PNG; send one of these"
+        )
+    return np.asarray(cv2.cvtColor(bgr, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+_NATIVE = "<" if sys.byteorder == "little" else ">"
+
+
+def _rows(encoding: str, layout: _Layout, height: int, width: int, step: int, data: Pixels) -> UInt8:
+    """[height, used bytes a row] uint8, padding cut off, contiguous."""
+    used = width * layout.channels * np.dtype(layout.dtype).itemsize
+    flat = np.frombuffer(data, np.uint8)
+    if height < 1 or width < 1:
+        raise DpmError(f"image is {width} x {height}; it must have at least one pixel")
+    if layout.even_width and width % 2:
+        raise DpmError(f"image of encoding '{encoding}' is {width} pixels wide; this encoding needs an even width")
+    if step < used:
+        raise DpmError(f"image step is {step} bytes; {width} pixels of '{encoding}' need {used}")
+    needed = step * (height - 1) + used
+    if flat.size < needed:
+        raise DpmError(
+            f"image data is {flat.size} bytes; {width} x {height} '{encoding}' of step {step} needs {needed}"
+        )
+    rows = np.lib.stride_tricks.as_strided(flat, (height, used), (step, 1), writeable=False)
+    return np.ascontiguousarray(rows)
+
+
+def _is_cut_short(encoded: UInt8) -> bool:
+    """Whether a JPEG has no end after its last scan: the decoder would fill the rest with grey and say nothing."""
+    content = encoded.tobytes()
+    return content.startswith(b"\xff\xd8") and content.rfind(b"\xff\xd9") < content.rfind(b"\xff\xda")
+
+
+def _imdecode(encoded: UInt8) -> UInt8 | None:
+    if not encoded.size:
+        return None
+    try:
+        decoded = cv2.imdecode(encoded, cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION)
+    except cv2.error:  # a size in the header beyond what the decoder allows
+        return None
+    return None if decoded is None else np.asarray(decoded, np.uint8)
