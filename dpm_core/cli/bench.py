@@ -1,0 +1,17 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`dpm bench`: a table of benchmarks."""
+
+from __future__ import annotations
+
+from .commands import dispatch, in_module
+
+BENCHMARKS = {
+    "kernels": in_module("dpm_core.cli.bench_kernels", "the native kernels"),
+}
+
+
+def main(argv: list[str]) -> int:
+    """The exit code of the benchmark."""
+    return dispatch(
+        "dpm bench", "Measures on this machine; figures of shared machines are worth little.", BENCHMARKS, argv
+    )
