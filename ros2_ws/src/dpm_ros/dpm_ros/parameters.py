@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node's parameters, once: declared, checked, documented and written as YAML from one table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any, TypeAlias
+
+from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
+from rclpy.node import Node
+from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
+
+from dpm_core.engines import BACKENDS
+from dpm_core.stream import SessionConfig
+
+Value: TypeAlias = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Attributes:
+        name: as in YAML.
+        default: its type is the parameter's.
+        help: one sentence.
+        range: least and greatest value of a number.
+        choices: the words that a string may be; any where empty.
+        read_only: structural: set at start, not while running.
+    """
+
+    name: str
+    default: Value
+    help: str
+    range: tuple[float, float] | None = None
+    choices: tuple[str, ...] = ()
+    read_only: bool = True
+
+    @property
+    def descriptor(self) -> ParameterDescriptor:
+        """What ROS tools show of it."""
+        descriptor = ParameterDescriptor(
+            name=self.name,
+            description=self.help,
+            read_only=self.read_only,
+            additional_constraints=f"one of: {', '.join(self.choices)}" if self.choices else "",
+        )
+        if self.range and isinstance(self.default, int):
+            least, greatest = map(int, self.range)
+            descriptor.integer_range = [IntegerRange(from_value=least, to_value=greatest, step=1)]
+        elif self.range:
+            low, high = self.range
+            descriptor.floating_point_range = [FloatingPointRange(from_value=low, to_value=high, step=0.0)]
+        return descriptor
+
+
+_SESSION = SessionConfig()
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("autostart", True, "configure and activate at start; false where a lifecycle manager does it"),
+    # What runs.
+    Parameter("model", "vdpm-mini", "the network, a name of `dpm weights list`"),
+    Parameter("weights", "", "a checkpoint file in place of the model's own; empty for the model's own"),
+    Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
+    Parameter("backend", "auto", "what runs the network", choices=BACKENDS),
+    Parameter("window", _SESSION.window, "frames that the network sees at once", range=(1, 64)),
+    # What comes in.
+    Parameter(
+        "image_transport", "raw", "which topic is read: image, or image/compressed", choices=("raw", "compressed")
+    ),
+    Parameter("image_qos", "sensor_data", "reliability asked of the camera", choices=("sensor_data", "reliable")),
+    Parameter("image_qos_depth", 5, "images that the middleware keeps while one is read", range=(1, 1000)),
+    Parameter("no_image_timeout", 5.0, "seconds without images after which it is said", range=(0.1, 3600.0)),
+    # What goes out.
+    Parameter("map_frame", "map", "frame of poses and path: the first camera's, optical axes"),
+    Parameter(
+        "cloud_frame", "camera", "clouds are in the image's own frame, or in map_frame", choices=("camera", "map")
+    ),
+    Parameter("world_frame", "world", "parent of map_frame with z up, sent on /tf_static; empty for none"),
+    Parameter("tf_mode", "map_camera", "which transform is sent on /tf", choices=("none", "map_camera")),
+    Parameter("cloud_fields", "color", "x y z rgb, or with confidence vx vy vz", choices=("color", "motion")),
+    Parameter("path_length", 1024, "poses kept in `path`", range=(1, 100_000)),
+    # Thresholds, changed while running.
+    Parameter(
+        "max_gap_s",
+        _SESSION.max_gap_s,
+        "a longer time between two frames starts the window anew, seconds",
+        range=(0.0, 3600.0),
+        read_only=False,
+    ),
+    Parameter(
+        "min_confidence",
+        _SESSION.min_confidence,
+        "points that the network trusts less stay out of the clouds",
+        range=(0.0, 1e6),
+        read_only=False,
+    ),
+    Parameter(
+        "dynamic_factor",
+        _SESSION.dynamic_factor,
+        "a pixel moves that moved more than this many times the median",
+        range=(0.0, 1e3),
+        read_only=False,
+    ),
+    Parameter(
+        "dynamic_floor",
+        _SESSION.dynamic_floor,
+        "nothing moves that moved less than this fraction of the median depth",
+        range=(0.0, 10.0),
+        read_only=False,
+    ),
+    Parameter(
+        "voxel",
+        _SESSION.voxel,
+        "points nearer than this fraction of the median depth are fused into one",
+        range=(1e-5, 1.0),
+        read_only=False,
+    ),
+)
+
+
+def declare(node: Node) -> None:
+    """Declare the table on `node`; values given at start are taken and checked against their ranges."""
+    for parameter in PARAMETERS:
+        node.declare_parameter(parameter.name, parameter.default, parameter.descriptor)
+
+
+def read(node: Node) -> dict[str, Value]:
+    """The table's values on `node`, by name."""
+    return {parameter.name: node.get_parameter(parameter.name).value for parameter in PARAMETERS}
+
+
+def first_fault(values: Mapping[str, Any]) -> str | None:
+    """What is wrong with the first wrong one of these values, in one line; None where all are right."""
+    for parameter in PARAMETERS:
+        value = values.get(parameter.name, parameter.default)
+        if parameter.choices and value not in parameter.choices:
+            return f"{parameter.name} is '{value}'; choose one of: {', '.join(parameter.choices)}"
+    return None
+
+
+def session_config(values: Mapping[str, Any]) -> SessionConfig:
+    """The session's part of the values.
+
+    Raises:
+        DpmError: a value cannot be meant.
+    """
+    return SessionConfig(**{field.name: values[field.name] for field in fields(SessionConfig)})
+
+
+def image_qos(values: Mapping[str, Any]) -> QoSProfile:
+    """How images are asked for."""
+    reliable = values["image_qos"] == "reliable"
+    return QoSProfile(
+        reliability=ReliabilityPolicy.RELIABLE if reliable else ReliabilityPolicy.BEST_EFFORT,
+        history=HistoryPolicy.KEEP_LAST,
+        depth=values["image_qos_depth"],
+    )

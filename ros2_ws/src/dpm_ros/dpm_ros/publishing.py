@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Estimates to messages: each is built only when somebody subscribes, and carries its frame's own stamp."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from nav_msgs.msg import Path
+from tf2_msgs.msg import TFMessage
+
+from . import conversions, interface
+from .interface import Output
+
+if TYPE_CHECKING:
+    from geometry_msgs.msg import PoseStamped
+    from rclpy.publisher import Publisher
+
+    from dpm_core.types import Cloud, Estimate, Float64
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Names and choices of what is sent.
+
+    Attributes:
+        map_frame: of poses and path.
+        cloud_frame: "camera" for the image's own frame, as other sensors' clouds have it, or "map".
+        world_frame: its upright parent; empty for none.
+        tf_mode: "map_camera" or "none".
+        cloud_motion: whether clouds carry confidence and velocity.
+        path_length: poses kept in the path.
+    """
+
+    map_frame: str
+    cloud_frame: str
+    world_frame: str
+    tf_mode: str
+    cloud_motion: bool
+    path_length: int
+
+
+class EstimatePublisher:
+    """Sends estimates. `publish` is called by the worker, `forget` by anybody."""
+
+    def __init__(self, publishers: Mapping[str, Publisher[Any]], frames: Frames) -> None:
+        self._publishers = publishers
+        self._frames = frames
+        self._lock = threading.Lock()
+        self._poses: deque[PoseStamped] = deque(maxlen=frames.path_length)
+
+    def forget(self) -> None:
+        """A new map begins: the path ends here."""
+        with self._lock:
+            self._poses.clear()
+
+    def publish_world(self, stamp_ns: int) -> None:
+        """The constant transform that puts the map upright, if it is wanted."""
+        if not self._frames.world_frame:
+            return
+        header = conversions.header(stamp_ns, self._frames.world_frame)
+        transform = conversions.transform_message(header, self._frames.map_frame, WORLD_FROM_OPTICAL)
+        self._publishers[interface.STATIC_TF.name].publish(TFMessage(transforms=[transform]))
+
+    def publish(self, estimate: Estimate) -> None:
+        """Everything of one estimate that has subscribers."""
+        self._camera(estimate)  # first, so that the transform is there when the cloud comes
+        self._clouds(estimate)
+        self._images(estimate)
+
+    def _clouds(self, estimate: Estimate) -> None:
+        @cache
+        def placed() -> tuple[str, Cloud]:
+            if self._frames.cloud_frame == "map":
+                return self._frames.map_frame, estimate.cloud
+            return estimate.frame_id, seen_from(estimate.cloud, estimate.world_from_camera)
+
+        def message(choose: Callable[[Cloud], Cloud]) -> Any:
+            frame_id, cloud = placed()
+            header = conversions.header(estimate.stamp_ns, frame_id)
+            return conversions.cloud_message(header, choose(cloud), self._frames.cloud_motion)
+
+        self._send(interface.POINTS, lambda: message(lambda cloud: cloud))
+        if estimate.motion_known:
+            self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
+            self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
+
+    def _camera(self, estimate: Estimate) -> None:
+        header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
+        pose = conversions.pose_message(header, estimate.world_from_camera)
+        with self._lock:
+            self._poses.append(pose)
+            poses = list(self._poses)
+        self._send(interface.POSE, lambda: pose)
+        self._send(interface.PATH, lambda: Path(header=header, poses=poses))
+        if self._frames.tf_mode == "map_camera":
+            transform = conversions.transform_message(header, estimate.frame_id, estimate.world_from_camera)
+            self._send(interface.TF, lambda: TFMessage(transforms=[transform]))
+
+    def _images(self, estimate: Estimate) -> None:
+        header = conversions.header(estimate.stamp_ns, estimate.frame_id)
+        size = estimate.depth.shape
+        self._send(interface.DEPTH, lambda: conversions.float_image(header, estimate.depth))
+        self._send(interface.DEPTH_INFO, lambda: conversions.camera_info(header, estimate.intrinsics, *size))
+        self._send(interface.CONFIDENCE, lambda: conversions.float_image(header, estimate.conf))
+        self._send(interface.DYNAMIC_MASK, lambda: conversions.mask_image(header, estimate.dynamic))
+
+    def _send(self, output: Output, build: Callable[[], Any]) -> None:
+        publisher = self._publishers[output.name]
+        if publisher.get_subscription_count():
+            publisher.publish(build())
+
+
+# Optical axes (x right, y down, z forward) in a body's (x forward, y left, z up): REP-103.
+WORLD_FROM_OPTICAL: Float64 = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+def seen_from(cloud: Cloud, world_from_camera: Float64) -> Cloud:
+    """A cloud of the map in a camera's frame; velocities stay those of the world, along the camera's axes."""
+    rotation = world_from_camera[:3, :3].astype(np.float32)
+    centre = world_from_camera[:3, 3].astype(np.float32)
+    return replace(cloud, points=(cloud.points - centre) @ rotation, velocity=cloud.velocity @ rotation)
+
+
+def part(cloud: Cloud, chosen: Any) -> Cloud:
+    """The chosen points of a cloud. chosen: [N] bool."""
+    return replace(
+        cloud,
+        points=cloud.points[chosen],
+        colors=cloud.colors[chosen],
+        confidence=cloud.confidence[chosen],
+        velocity=cloud.velocity[chosen],
+        dynamic=cloud.dynamic[chosen],
+    )

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The node with a network that knows the world: starts in a moment, and its answers can be computed."""
+
+import sys
+import time
+from pathlib import Path
+
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "stream"), str(Path(__file__).resolve().parents[2])]
+
+from dpm_ros.node import main  # noqa: E402
+from oracle import OracleEngine  # noqa: E402
+
+
+class SlowOracle(OracleEngine):
+    """Takes half a second over each frame."""
+
+    name = "slow oracle"
+
+    def encode(self, image):
+        time.sleep(0.5)
+        return super().encode(image)
+
+
+ENGINES = {"oracle": OracleEngine, "slow": SlowOracle}
+
+
+def engine(model, weights, device, backend):
+    """By the parameter `model`, which is the real one's name where a test says nothing."""
+    return ENGINES.get(model, OracleEngine)()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv, engine))

@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The package as colcon and pip see it, and what the Python wheels lack of ROS."""
+
+import importlib.metadata
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+from harness import ROOT
+
+PACKAGE = ROOT / "ros2_ws" / "src" / "dpm_ros"
+PREPARE = ROOT / "ros2_ws" / "wheels" / "prepare.py"
+FROM_WHEELS = os.path.exists(os.path.join(sys.prefix, "share", "rclpy", "package.xml"))
+
+
+def run(*command, **options):
+    done = subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, **options)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory):
+    """The workspace, built by colcon into a folder of its own."""
+    colcon = shutil.which("colcon", path=os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", "")]))
+    if colcon is None:
+        pytest.skip("colcon is not here; see requirements/ros-wheels.txt")
+    base = tmp_path_factory.mktemp("colcon")
+    environment = {**os.environ, "AMENT_PREFIX_PATH": sys.prefix, "CMAKE_PREFIX_PATH": sys.prefix}
+    folders = ["--build-base", base / "build", "--install-base", base / "install"]
+    run(colcon, "--log-base", base / "log", "build", *folders, cwd=ROOT / "ros2_ws", env=environment)
+    return base / "install" / "dpm_ros"
+
+
+def test_colcon_finds_this_package_and_no_other(installed):
+    assert [path.name for path in installed.parent.iterdir() if path.is_dir()] == ["dpm_ros"]
+
+
+def test_colcon_installs_everything_that_is_launched(installed):
+    share = installed / "share" / "dpm_ros"
+    for folder, pattern in (("launch", "*.launch.py"), ("config", "*.yaml"), ("rviz", "*.rviz")):
+        names = sorted(path.name for path in (ROOT / "launch").glob(pattern))
+        assert names
+        assert sorted(path.name for path in (share / folder).iterdir()) == names
+    assert (share / "package.xml").exists()
+    assert (installed / "share" / "ament_index" / "resource_index" / "packages" / "dpm_ros").exists()
+    assert os.access(installed / "lib" / "dpm_ros" / "dpm_node", os.X_OK)
+
+
+def test_the_installed_node_starts(installed):
+    """What `ros2 run dpm_ros dpm_node` runs; an empty window is refused before anything is loaded."""
+    site = next(installed.glob("lib/python3*/site-packages"))
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(site), str(ROOT)])}
+    command = [installed / "lib" / "dpm_ros" / "dpm_node", "--ros-args", "-p", "window:=0"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "dpm: " in done.stderr
+
+
+def test_the_commands_are_found_by_the_command_line():
+    found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="dpm.commands")}
+    assert found["replay"] == "dpm_ros.replay:main"
+    assert found["record"] == "dpm_ros.record:main"
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    elements = ElementTree.parse(PACKAGE / "package.xml").getroot()
+    named = {element.text for element in elements if "depend" in element.tag}
+    sources = "\n".join(path.read_text() for path in (PACKAGE / "dpm_ros").glob("*.py"))
+    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
+    ros = {name for name in imported if re.search("(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge)$", name)}
+    assert "rclpy" in ros
+    assert ros <= named
+
+
+@pytest.mark.skipif(not FROM_WHEELS, reason="ROS here is a distribution's, which has tf2_msgs")
+def test_what_the_wheels_lack_is_prepared_once():
+    assert "tf2_msgs is there" in run(sys.executable, PREPARE)
+
+
+def load_prepare():
+    spec = importlib.util.spec_from_file_location("prepare", PREPARE)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_cmake_files_are_pointed_to_this_python_and_a_cache_they_are_linked_to_is_not(tmp_path):
+    import numpy
+
+    builder = "/opt/python/cp312-cp312"
+    text = f'set(a "{builder}/include/python3.12;{builder}/lib/python3.12/site-packages/numpy/_core/include;/usr")'
+    cached, folder = tmp_path / "cached", tmp_path / "share" / "some_msgs"
+    folder.mkdir(parents=True)
+    cached.write_text(text)
+    (folder / "exportExport.cmake").hardlink_to(cached)
+    prepare = load_prepare()
+    assert prepare.mend_cmake_files(folder) == 1
+    include = sysconfig.get_path("include")
+    assert (folder / "exportExport.cmake").read_text() == f'set(a "{include};{numpy.get_include()};/usr")'
+    assert cached.read_text() == text
+    assert prepare.mend_cmake_files(folder) == 0
