@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -64,13 +66,17 @@ def _cropped(array: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 
 class OracleEngine:
-    """Answers in its first frame's camera, in another unit for every window, as networks do."""
+    """Answers in its first frame's camera, in another unit for every window, as networks do.
+
+    world: what has `world_from_camera`, `own_points` and `points_at`; this module unless told otherwise.
+    """
 
     name = "oracle"
     notice = None
     device = torch.device("cpu")
 
-    def __init__(self) -> None:
+    def __init__(self, world: Any = sys.modules[__name__]) -> None:
+        self.world = world
         self.encoded: list[int] = []
         self.windows: list[list[int]] = []
 
@@ -86,15 +92,15 @@ class OracleEngine:
         indices = [round(float(token)) for token in tokens]
         self.windows.append(indices)
         unit = self.unit(len(self.windows) - 1)
-        reference_from_world = np.linalg.inv(world_from_camera(indices[0]))
+        reference_from_world = np.linalg.inv(self.world.world_from_camera(indices[0]))
 
         def seen(points: np.ndarray) -> np.ndarray:
             return unit * (points @ reference_from_world[:3, :3].T + reference_from_world[:3, 3])
 
-        poses = np.stack([reference_from_world @ world_from_camera(index) for index in indices])
+        poses = np.stack([reference_from_world @ self.world.world_from_camera(index) for index in indices])
         poses[:, :3, 3] *= unit
-        own = np.stack([seen(own_points(index)) for index in indices])
-        dense = np.stack([[seen(points_at(index, indices[time])) for index in indices] for time in times])
+        own = np.stack([seen(self.world.own_points(index)) for index in indices])
+        dense = np.stack([[seen(self.world.points_at(index, indices[time])) for index in indices] for time in times])
         conf = np.full(dense.shape[:-1], 3.0)
         arrays = (own, conf[0], dense, conf)
         return Prediction(
