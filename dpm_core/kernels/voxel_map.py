@@ -65,10 +65,12 @@ class VoxelMap:
         through = seen_through(
             self.cells.points, depth, world_from_camera, intrinsics, margin=margin, relative=relative
         )
-        kept = ~through
-        before = len(through)
-        self.cells = _rows(self.cells, kept)
-        return before - len(self.cells.points)
+        return self.remove(through)
+
+    def remove(self, rows: Tensor) -> int:
+        """Forget cells. rows: [M] bool, True for what goes -> how many were forgotten."""
+        self.cells = _rows(self.cells, ~rows)
+        return len(rows) - len(self.cells.points)
 
 
 def _rows(cells: FusedPoints, rows: slice | Tensor) -> FusedPoints:

@@ -57,6 +57,14 @@ def test_what_a_camera_sees_through_is_forgotten():
     assert grown.cells.points[:, 2].tolist() == pytest.approx([2.05, -1])
 
 
+def test_chosen_cells_are_forgotten():
+    grown = VoxelMap(0.1, 1000)
+    before = grown.add(*frame(0, 50)).points.clone()
+    rows = torch.arange(len(before)) % 3 == 0
+    assert grown.remove(rows) == rows.sum()
+    assert torch.equal(grown.cells.points, before[~rows])
+
+
 def test_points_beyond_the_grid_are_counted():
     grown = VoxelMap(1.0, 10)
     arrays = [array[:1] for array in frame(0)]
