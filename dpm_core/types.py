@@ -19,20 +19,43 @@ Bool: TypeAlias = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
+class Lens:
+    """How a real camera bends what a pinhole would see.
+
+    Attributes:
+        model: "plumb_bob", "rational_polynomial" or "equidistant".
+        coefficients: in OpenCV's order, as sensor_msgs/CameraInfo has them.
+        intrinsics: the nine numbers of the bent image's camera matrix, row by row; pixels.
+    """
+
+    model: str
+    coefficients: tuple[float, ...]
+    intrinsics: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Frame:
-    """One camera image.
+    """One camera image, and what other sensors say at its instant.
 
     Attributes:
         stamp_ns: when it was taken, nanoseconds.
         image: [H, W, 3] uint8, RGB.
         frame_id: the camera's own coordinate frame (REP-103 optical).
-        intrinsics: [3, 3] float64, pixels of `image`, integer pixel centres; None where the camera is not calibrated.
+        intrinsics: [3, 3] float64, pixels of `image` without what the lens does, integer pixel centres; None where the
+            camera is not calibrated.
+        lens: what bends `image`; None where straight lines are straight in it.
+        depth: [h, w] float32, metres along the optical axis, 0 or NaN where there is none: the same view as `image`,
+            of any size; None without a depth sensor.
+        odom_from_camera: [4, 4] float64, metres, the camera in the robot's odometry frame; None without odometry.
     """
 
     stamp_ns: int
     image: UInt8
     frame_id: str = "camera"
     intrinsics: Float64 | None = None
+    lens: Lens | None = None
+    depth: Float32 | None = None
+    odom_from_camera: Float64 | None = None
 
 
 @dataclass(frozen=True)
@@ -82,6 +105,38 @@ class Cloud:
 
 
 @dataclass(frozen=True)
+class MetricScale:
+    """What makes metres of the network's unit.
+
+    Attributes:
+        metres_per_unit: metres in one unit of the map as the windows were chained.
+        relative_sigma: standard deviation of its error, as a fraction of it.
+        source: what it was measured with: "depth", "odometry", "height", several of them, or "fixed".
+    """
+
+    metres_per_unit: float
+    relative_sigma: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Odometry:
+    """How sure the camera's pose is, and how it moves. Rows and columns of covariances: x y z, then about x y z.
+
+    Attributes:
+        pose_covariance: [6, 6] float64, map axes; map units and radians.
+        linear: [3] float64, the camera's own axes, map units per second.
+        angular: [3] float64, the camera's own axes, radians per second.
+        twist_covariance: [6, 6] float64, of the two.
+    """
+
+    pose_covariance: Float64
+    linear: Float64
+    angular: Float64
+    twist_covariance: Float64
+
+
+@dataclass(frozen=True)
 class Estimate:
     """What is known at the newest frame, map coordinates, at the network's image size.
 
@@ -99,6 +154,8 @@ class Estimate:
         motion_known: whether the window was long enough to see motion.
         cloud: every view of the window fused at `stamp_ns`.
         seconds: wall time of each stage, by name.
+        scale: how lengths became metres; None where they are not.
+        odometry: how the camera moves; None where no frame before it is in the window.
     """
 
     stamp_ns: int
@@ -114,3 +171,5 @@ class Estimate:
     motion_known: bool
     cloud: Cloud
     seconds: dict[str, float]
+    scale: MetricScale | None = None
+    odometry: Odometry | None = None

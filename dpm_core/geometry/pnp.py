@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -60,22 +61,29 @@ def solve_pnp(
     centre = principal_point or (width / 2, height / 2)
     side = max(height, width)
     focals = [focal] if focal is not None else np.geomspace(side / 2, side * 3, FOCAL_TRIES).tolist()
-    found = [_ransac(np.ascontiguousarray(points[usable]), pixels, try_, centre, iterations) for try_ in focals]
+    found = [_with_focal(np.ascontiguousarray(points[usable]), pixels, try_, centre, iterations) for try_ in focals]
     return max((camera for camera in found if camera), key=lambda camera: camera.inliers, default=None)
 
 
-def _ransac(
-    points: NDArray[np.float32],
-    pixels: NDArray[np.float32],
-    focal: float,
-    centre: tuple[float, float],
-    iterations: int,
-) -> PnP | None:
-    K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], np.float32)
+def ransac_pnp(
+    points: NDArray[Any], pixels: NDArray[Any], intrinsics: NDArray[Any], iterations: int = 10
+) -> tuple[Float64, int] | None:
+    """The camera that sees most of the points at their pixels.
+
+    Args:
+        points: [N, 3] finite, in the world; N >= 4.
+        pixels: [N, 2].
+        intrinsics: [3, 3] pixels.
+        iterations: of RANSAC.
+
+    Returns:
+        world_from_camera [4, 4] float64 and the number of points within the reprojection limit; None where no camera
+        explains them.
+    """
     success, rotation_vector, translation, inliers = cv2.solvePnPRansac(
         points,
         pixels,
-        K,
+        intrinsics,
         None,
         iterationsCount=iterations,
         reprojectionError=REPROJECTION_PIXELS,
@@ -87,4 +95,16 @@ def _ransac(
     world_from_camera = np.eye(4)
     world_from_camera[:3, :3] = rotation.T
     world_from_camera[:3, 3] = -(rotation.T @ translation[:, 0])
-    return PnP(world_from_camera, focal, len(inliers))
+    return world_from_camera, len(inliers)
+
+
+def _with_focal(
+    points: NDArray[np.float32],
+    pixels: NDArray[np.float32],
+    focal: float,
+    centre: tuple[float, float],
+    iterations: int,
+) -> PnP | None:
+    K = np.array([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], np.float32)
+    found = ransac_pnp(points, pixels, K, iterations)
+    return None if found is None else PnP(found[0], focal, found[1])

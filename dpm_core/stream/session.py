@@ -13,6 +13,7 @@ from ..errors import DpmError
 from ..geometry.sim3 import Sim3
 from ..kernels import fuse_points, prepare_images
 from ..types import Cloud, Estimate, Frame, Prediction
+from .calibration import calibrated, straightened
 from .chain import MapChain
 from .config import SessionConfig
 from .motion import Motion, motion_between, no_motion
@@ -74,7 +75,8 @@ class Session:
 
         with stages("prepare"):
             fit = self.engine.fit(*frame.image.shape[:2])
-            camera_image = torch.from_numpy(frame.image).to(self.engine.device)
+            straight = straightened(frame)
+            camera_image = torch.from_numpy(straight.image).to(self.engine.device)
             image = prepare_images(camera_image[None], fit.resized, fit.origin, fit.size, filter=fit.filter)[0]
         with stages("encode"):
             self._window.push(frame, image, self.engine.encode(image))
@@ -84,6 +86,8 @@ class Session:
             prediction = self.engine.predict(tokens, fit.size, sorted({past, now}, reverse=True))
             self._require_finite_cameras(prediction)
         with stages("align"):
+            if frame.intrinsics is not None:
+                prediction = calibrated(prediction, fit.intrinsics(frame.intrinsics))
             map_from_window = self._chain.add(self._window.stamps, prediction)
         with stages("motion"):
             depth = _depth(prediction, now)

@@ -7,6 +7,7 @@ from collections import deque
 from dataclasses import dataclass
 from enum import Enum
 
+import numpy as np
 from torch import Tensor
 
 from ..types import Frame
@@ -35,6 +36,7 @@ class Break(Enum):
     GAP = "a gap in time"
     RESOLUTION = "another image size"
     CAMERA = "another camera frame"
+    CALIBRATION = "another calibration"
 
 
 class Window:
@@ -74,6 +76,8 @@ class Window:
             return Break.RESOLUTION
         if frame.frame_id != last.frame_id:
             return Break.CAMERA
+        if not _same_calibration(frame, last):
+            return Break.CALIBRATION
         return None
 
     def push(self, frame: Frame, image: Tensor, tokens: Tensor) -> None:
@@ -85,3 +89,9 @@ class Window:
         """Forget all frames."""
         self._seen.clear()
         self._last = None
+
+
+def _same_calibration(one: Frame, other: Frame) -> bool:
+    if one.intrinsics is None or other.intrinsics is None:
+        return one.intrinsics is other.intrinsics
+    return one.lens == other.lens and np.array_equal(one.intrinsics, other.intrinsics)

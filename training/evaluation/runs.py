@@ -179,7 +179,7 @@ def _steps(engine: Engine, frames: Iterable[RgbdFrame], told: Callable[[int], No
         pose = None if seen.world_from_camera is None else torch.from_numpy(seen.world_from_camera)
         steps.append(
             _Step(
-                session.process(seen.frame),
+                session.process(replace(seen.frame, intrinsics=None)),  # which the network must find itself
                 torch.from_numpy(fitted_depth(seen.depth, fit)).double(),
                 torch.from_numpy(fit.intrinsics(seen.frame.intrinsics)),
                 pose,
