@@ -19,9 +19,13 @@ class MapChain:
 
     A frame in two windows has the same pixels in both, and each pixel at its own time is the same point of the
     world, moving or not: corresponding points, from which the similarity follows in closed form.
+
+    Attributes:
+        linked: whether the newest window's similarity was measured; where not, its unit may be any.
     """
 
     def __init__(self) -> None:
+        self.linked = True
         self._shared: dict[int, tuple[Tensor, Tensor]] = {}
         self._newest_stamp: int | None = None
         self._map_from_newest = Sim3.identity()
@@ -35,7 +39,9 @@ class MapChain:
         poses = prediction.world_from_camera.double().cpu().numpy()
         try:
             map_from_window = self._from_shared_points(stamps, prediction)
+            self.linked = True
         except DegenerateError:
+            self.linked = self._newest_stamp is None  # the first window's unit is the chain's own
             seen_now = stamps.index(self._newest_stamp) if self._newest_stamp in stamps else 0
             map_from_window = self._map_from_newest @ Sim3.from_pose(poses[seen_now]).inverse()
 
