@@ -5,7 +5,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .config import SessionConfig
+    from .config import MapConfig, SessionConfig, TrackConfig
     from .live import Fault, LiveSession
     from .session import PredictionError, RepeatedStampError, Session
     from .statistics import Percentiles, Statistics
@@ -15,24 +15,28 @@ _MODULES = {
     "Break": "window",
     "Fault": "live",
     "LiveSession": "live",
+    "MapConfig": "config",
     "Percentiles": "statistics",
     "PredictionError": "session",
     "RepeatedStampError": "session",
     "Session": "session",
     "SessionConfig": "config",
     "Statistics": "statistics",
+    "TrackConfig": "config",
 }
 
 __all__ = [
     "Break",
     "Fault",
     "LiveSession",
+    "MapConfig",
     "Percentiles",
     "PredictionError",
     "RepeatedStampError",
     "Session",
     "SessionConfig",
     "Statistics",
+    "TrackConfig",
 ]
 
 

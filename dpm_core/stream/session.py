@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
@@ -15,9 +16,12 @@ from ..kernels import fuse_points, prepare_images
 from ..types import Cloud, Estimate, Frame, Prediction
 from .calibration import calibrated, straightened
 from .chain import MapChain
-from .config import SessionConfig
+from .config import STRUCTURAL, SessionConfig, by_name
 from .motion import Motion, motion_between, no_motion
 from .stages import Stages
+from .static_map import StaticMap, map_cloud
+from .tracks import Tracker
+from .view import newest_view
 from .window import Break, Window
 
 if TYPE_CHECKING:
@@ -42,19 +46,26 @@ class Session:
         self.engine = engine
         self.config = config or SessionConfig()
         self._window = Window(self.config.window, self.config.max_gap_s)
-        self._chain = MapChain()
+        self._begin_map()
 
     def configure(self, config: SessionConfig) -> None:
-        """Change thresholds between two frames. The window's length is structural and must stay."""
-        if config.window != self.config.window:
-            raise DpmError(f"the window cannot change from {self.config.window} to {config.window}; make a new session")
+        """Change thresholds between two frames. What is structural must stay."""
+        before, after = by_name(self.config), by_name(config)
+        for name in STRUCTURAL:
+            if after[name] != before[name]:
+                raise DpmError(f"{name} cannot change from {before[name]} to {after[name]}; make a new session")
         self.config = config
         self._window.max_gap_s = config.max_gap_s
 
     def reset(self) -> None:
         """Forget all frames and begin a new map."""
         self._window.clear()
+        self._begin_map()
+
+    def _begin_map(self) -> None:
         self._chain = MapChain()
+        self._static_map = StaticMap()
+        self._tracker = Tracker()
 
     def break_before(self, frame: Frame) -> Break | None:
         """What would break the context if `frame` came next; `process` then starts the window anew."""
@@ -95,6 +106,9 @@ class Session:
             motion = self._motion(prediction, measure)
         with stages("fuse"):
             cloud = self._fuse(prediction, motion, map_from_window, measure)
+        with stages("remember"):
+            colors = _bytes(image.movedim(0, -1))
+            self._remember(prediction, depth, motion, colors, map_from_window)
 
         return Estimate(
             stamp_ns=frame.stamp_ns,
@@ -102,7 +116,7 @@ class Session:
             world_from_camera=map_from_window.pose(prediction.world_from_camera[now].double().cpu().numpy()),
             intrinsics=prediction.intrinsics[now].double().cpu().numpy(),
             unit="network",
-            image=_bytes(image.movedim(0, -1)).cpu().numpy(),
+            image=colors.cpu().numpy(),
             depth=(map_from_window.scale * depth).cpu().numpy(),
             conf=prediction.own_conf[now].cpu().numpy(),
             dynamic=motion.dynamic[now].cpu().numpy(),
@@ -110,6 +124,8 @@ class Session:
             motion_known=motion.known,
             cloud=cloud,
             seconds=stages.seconds,
+            tracks=self._tracker.tracks(scale=1.0),
+            static_map=partial(map_cloud, self._static_map.cells(), 1.0),
         )
 
     def _mend(self, broken: Break | None, frame: Frame) -> None:
@@ -154,6 +170,19 @@ class Session:
                 for array in (fused.points, fused.colors, fused.confidence, fused.velocity, fused.dynamic)
             )
         )
+
+    def _remember(
+        self, prediction: Prediction, depth: Tensor, motion: Motion, colors: Tensor, map_from_window: Sim3
+    ) -> None:
+        """Let the newest frame into the map of what stands still, and the tracks of what moves."""
+        stamps = self._window.stamps
+        view = newest_view(
+            stamps[-1], prediction, depth, motion.dynamic[-1], colors, map_from_window, self.config.min_confidence
+        )
+        settled = motion.known and len(stamps) == self.config.window  # what moves slowly shows over a whole window
+        if settled:
+            self._static_map.see(view, map_from_window.scale * _median_depth(depth), self.config.map)
+        self._tracker.follow(view, stamps, prediction.points[0], map_from_window, self.config.tracks)
 
 
 def _depth(prediction: Prediction, view: int) -> Tensor:

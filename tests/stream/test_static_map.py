@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The map holds what does not move, in a world whose truth is known."""
+
+import numpy as np
+import oracle
+import pytest
+from ball import RADIUS, WALL, BallWorld
+from oracle import OracleEngine, frame
+
+from dpm_core.stream import MapConfig, Session, SessionConfig
+
+EVERY_FRAME = MapConfig(period_s=0)
+CELL = 0.01 * WALL  # the first median depth is the wall's
+ONWARD = np.array([0.1, 0.0, 0.0])
+
+
+def passing(index):
+    """A ball that goes from left to right through the picture in about 40 frames."""
+    return np.array([-1.8, 0, 2.5]) + ONWARD * index
+
+
+def session(world, config=EVERY_FRAME, window=4):
+    return Session(OracleEngine(world), SessionConfig(window=window, map=config))
+
+
+def ends_of(world, count, **options):
+    """The map after each of `count` frames."""
+    stream = session(world, **options)
+    return [stream.process(frame(index)).static_map() for index in range(count)]
+
+
+def beside_the_wall(cloud):
+    """How many points are not on the wall, all that stands still."""
+    return int((np.abs(cloud.points[:, 2] - WALL) > CELL).sum())
+
+
+def test_what_passes_leaves_no_trail():
+    maps = ends_of(BallWorld(passing), 40)
+    assert [beside_the_wall(cloud) for cloud in maps] == [0] * 40
+    seen_at_last = oracle.HEIGHT * oracle.WIDTH
+    assert len(maps[-1].points) > seen_at_last / 2, "the wall behind the ball is there when the ball has gone"
+
+
+def test_what_stands_still_is_in_it_once_and_where_it_is():
+    world = BallWorld(lambda index: np.array([0, 0, 2.5]))
+    stream = session(world)
+    for index in range(12):
+        estimate = stream.process(frame(index))
+    points = estimate.static_map().points
+    on_ball = np.abs(np.linalg.norm(points - world.centre(0), axis=1) - RADIUS) < CELL
+    on_wall = np.abs(points[:, 2] - WALL) < CELL
+    assert on_ball.sum() > 50
+    assert (on_ball | on_wall).all()
+    cells = np.unique(np.floor(points / CELL), axis=0)
+    assert len(cells) > 0.9 * len(points), "a cell holds one point"
+
+
+def test_what_stood_still_and_moves_off_is_forgotten():
+    def leaves_after_ten(index):
+        return np.array([0, 0, 2.5]) + ONWARD * max(0, index - 10)
+
+    maps = ends_of(BallWorld(leaves_after_ten), 24)
+    assert beside_the_wall(maps[10]) > 50
+    assert beside_the_wall(maps[-1]) == 0
+
+
+def test_nothing_enters_before_motion_is_known():
+    """A ball so slow that one step shows nothing: only over a whole window is it seen to move."""
+    slow = BallWorld(lambda index: np.array([-0.5, 0, 2.5]) + 0.5 * ONWARD * index)
+    maps = ends_of(slow, 8)
+    assert [len(cloud.points) for cloud in maps[:3]] == [0, 0, 0]
+    assert [beside_the_wall(cloud) for cloud in maps] == [0] * 8
+
+
+def test_frames_enter_no_more_often_than_asked():
+    maps = ends_of(BallWorld(passing), 10, config=MapConfig(period_s=0.25))
+    changed = [index for index in range(1, 10) if len(maps[index].points) != len(maps[index - 1].points)]
+    assert changed == [3, 6, 9]
+
+
+def test_a_full_map_keeps_what_is_near_the_camera():
+    config = MapConfig(period_s=0, capacity=800)
+    world = BallWorld(lambda index: np.array([0, 0, -5.0]))  # behind the camera: a wall alone
+    world.world_from_camera = lambda index: np.block([[np.eye(3), np.array([[0.2 * index, 0, 0]]).T], [0, 0, 0, 1]])
+    stream = session(world, config=config)
+    for index in range(30):
+        cloud = stream.process(frame(index)).static_map()
+        assert len(cloud.points) <= 800
+    assert cloud.points[:, 0].max() > world.world_from_camera(29)[0, 3], "what the camera sees now is in it"
+    assert cloud.points[:, 0].min() > 0, "what it saw first is not"
+
+
+def test_an_estimate_keeps_the_map_of_its_time():
+    stream = session(BallWorld(passing))
+    estimates = [stream.process(frame(index)) for index in range(8)]
+    before = [len(estimate.static_map().points) for estimate in estimates]
+    stream.reset()
+    assert [len(estimate.static_map().points) for estimate in estimates] == before
+    assert before == sorted(before)
+
+
+def test_a_new_map_is_empty():
+    stream = session(BallWorld(passing))
+    for index in range(6):
+        estimate = stream.process(frame(index))
+    assert len(estimate.static_map().points) > 0
+    assert len(stream.process(frame(0)).static_map().points) == 0, "time went back"
+
+
+def test_with_a_window_of_one_frame_nothing_is_known_to_stand_still():
+    assert all(len(cloud.points) == 0 for cloud in ends_of(BallWorld(passing), 3, window=1))
+
+
+@pytest.mark.parametrize("name", ["voxel", "capacity"])
+def test_the_size_of_the_map_stays_what_it_was(name):
+    stream = session(BallWorld(passing))
+    changed = SessionConfig(window=4, map=MapConfig(**{name: 1}))
+    with pytest.raises(Exception, match=rf"map\.{name} cannot change"):
+        stream.configure(changed)
