@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from torch import Tensor, device
 
     from ..geometry.fit import Fit
-    from ..types import Prediction
+    from ..types import Prediction, Request
 
 
 class Engine(Protocol):
@@ -36,3 +36,18 @@ class Engine(Protocol):
 
     def predict(self, tokens: Sequence[Tensor], size: tuple[int, int], times: Sequence[int]) -> Prediction:
         """The window's point maps. tokens: of S frames, oldest first; size: (H, W); times: asked window positions."""
+
+
+@runtime_checkable
+class SelectiveEngine(Engine, Protocol):
+    """An engine that can leave out the maps of views that nobody asked for; graphs of a fixed shape cannot."""
+
+    def answer(self, tokens: Sequence[Tensor], size: tuple[int, int], request: Request) -> Prediction:
+        """What is asked of the window, with the numbers that `predict` has for it. Arguments as there."""
+
+
+def answer(engine: Engine, tokens: Sequence[Tensor], size: tuple[int, int], request: Request) -> Prediction:
+    """What is asked of the window, and no more where the engine can leave things out."""
+    if isinstance(engine, SelectiveEngine):
+        return engine.answer(tokens, size, request)
+    return engine.predict(tokens, size, request.times)

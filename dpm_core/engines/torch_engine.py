@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from ..geometry.fit import Fit
-from ..types import Prediction
+from ..models import VDPMNetwork
+from ..types import Prediction, Request
 
 if TYPE_CHECKING:
     from ..checkpoints import LoadedNetwork
@@ -39,3 +40,9 @@ class TorchEngine:
         """The window's point maps at the asked times."""
         prediction: Prediction = self._network.predict(torch.stack(list(tokens)), size, times)
         return prediction
+
+    def answer(self, tokens: Sequence[Tensor], size: tuple[int, int], request: Request) -> Prediction:
+        """What is asked of the window; networks that see it whole answer whole."""
+        if isinstance(self._network, VDPMNetwork):
+            return self._network.answer(torch.stack(list(tokens)), size, request)
+        return self.predict(tokens, size, request.times)

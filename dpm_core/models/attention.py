@@ -43,6 +43,17 @@ class SelfAttention(nn.Module):
         out: Tensor = self.proj(attend(query, key, value))
         return out
 
+    def of_rows(self, x: Tensor, table: RotaryTable, rows: Tensor) -> Tensor:
+        """What `forward` gives for some of the tokens, which still look at all. rows: [M] int64 -> [B, M, C]."""
+        dim = x.shape[-1]
+        (asking, answering), (asking_bias, answering_bias) = (
+            parameter.split([dim, 2 * dim]) for parameter in (self.qkv.weight, self.qkv.bias)
+        )
+        query = self.q_norm(_heads(F.linear(x[:, rows], asking, asking_bias), self.heads))
+        key, value = (_heads(part, self.heads) for part in F.linear(x, answering, answering_bias).chunk(2, dim=-1))
+        out: Tensor = self.proj(attend(rotate(query, table.of_rows(rows)), rotate(self.k_norm(key), table), value))
+        return out
+
 
 class CrossAttention(nn.Module):
     """Tokens of one stream look at those of another (CroCo's decoder)."""

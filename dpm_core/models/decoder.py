@@ -65,7 +65,20 @@ class ConditionalBlock(nn.Module):
         shift, scale, gate = modulation.chunk(3, dim=-1)
         h = torch.addcmul(shift, self.norm1(x), 1 + scale)
         h = self.attn(h.flatten(1, 2) if self.across_frames else h.flatten(0, 1), table).view_as(x)
-        x = torch.addcmul(x, gate, h)
+        return self._second_half(torch.addcmul(x, gate, h))
+
+    def of_views(self, x: Tensor, modulation: Tensor, table: RotaryTable, views: Sequence[int]) -> Tensor:
+        """What `forward` gives of some frames, for a block across frames: [N, V, P, C]."""
+        shift, scale, gate = modulation.chunk(3, dim=-1)
+        h = torch.addcmul(shift, self.norm1(x), 1 + scale)
+        kept = torch.tensor(views, device=x.device)
+        rows = (kept[:, None] * x.shape[2] + torch.arange(x.shape[2], device=x.device)).flatten()
+        x = x[:, kept]
+        gate = gate if gate.shape[1] == 1 else gate[:, kept]
+        h = self.attn.of_rows(h.flatten(1, 2), table, rows).view_as(x)
+        return self._second_half(torch.addcmul(x, gate, h))
+
+    def _second_half(self, x: Tensor) -> Tensor:
         out: Tensor = x + self.ls2(self.mlp(self.norm2(x)))
         return out
 
@@ -95,14 +108,34 @@ class AdaptiveDecoder(nn.Module):
         """[B, T, F, D] -> one [B, T, F, 3D] a block."""
         return [block.modulation(condition) for block in self.blocks()]
 
-    def forward(self, levels: Sequence[Tensor], prepared: Sequence[Tensor], table: RotaryTable) -> list[Tensor]:
-        """levels: four [B, S, P, D]; prepared: of T times; table: of one frame's P tokens -> four [B, T, S, P, D]."""
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        prepared: Sequence[Tensor],
+        table: RotaryTable,
+        views: Sequence[int] | None = None,
+    ) -> list[Tensor]:
+        """All blocks but the last need every view; the last is run for the wanted ones.
+
+        Args:
+            levels: four [B, S, P, D].
+            prepared: of T times.
+            table: of one frame's P tokens.
+            views: which of the S are wanted, by default all.
+
+        Returns:
+            Four [B, T, V, P, D].
+        """
         times, frames = prepared[0].shape[1], levels[0].shape[1]
         x = _for_times(levels, times)
         in_window = table.repeat(frames)
-        for block, vectors in zip(self.blocks(), prepared, strict=True):
-            per_entry = vectors.flatten(0, 1).repeat(len(levels), 1, 1).unsqueeze(2)
-            x = block(x, per_entry, in_window if block.across_frames else table)
+        blocks, vectors = self.blocks(), [_per_entry(each, len(levels)) for each in prepared]
+        for block, modulation in zip(blocks[:-1], vectors[:-1], strict=True):
+            x = block(x, modulation, in_window if block.across_frames else table)
+        if views is None:
+            x = blocks[-1](x, vectors[-1], in_window)
+        else:
+            x = blocks[-1].of_views(x, vectors[-1], in_window, views)
         return list(x.unflatten(0, (len(levels), -1, times)).unbind(0))
 
 
@@ -126,7 +159,13 @@ class AdditiveDecoder(nn.Module):
         """The condition itself."""
         return [condition]
 
-    def forward(self, levels: Sequence[Tensor], prepared: Sequence[Tensor], table: RotaryTable) -> list[Tensor]:
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        prepared: Sequence[Tensor],
+        table: RotaryTable,
+        views: Sequence[int] | None = None,
+    ) -> list[Tensor]:
         """See AdaptiveDecoder."""
         (condition,) = prepared
         times, frames = condition.shape[1], levels[0].shape[1]
@@ -136,7 +175,7 @@ class AdditiveDecoder(nn.Module):
         for frame_block, global_block in zip(frame_blocks, global_blocks, strict=True):
             x = frame_block(x.flatten(0, 1), table).view_as(x)
             x = global_block(x.flatten(1, 2), in_window).view_as(x)
-        return list(x.unflatten(0, (len(levels), -1, times)).unbind(0))
+        return list(of_views(x, views).unflatten(0, (len(levels), -1, times)).unbind(0))
 
 
 class DptDecoder(nn.Module):
@@ -155,13 +194,29 @@ class DptDecoder(nn.Module):
         """[B, T, F, D] -> one [B, T, F, 2D] a level."""
         return [modulation(condition) for modulation in self.modulation]
 
-    def forward(self, levels: Sequence[Tensor], prepared: Sequence[Tensor], table: RotaryTable) -> list[Tensor]:
+    def forward(
+        self,
+        levels: Sequence[Tensor],
+        prepared: Sequence[Tensor],
+        table: RotaryTable,
+        views: Sequence[int] | None = None,
+    ) -> list[Tensor]:
         """See AdaptiveDecoder; positions play no part."""
         decoded = []
         for level, vectors in zip(levels, prepared, strict=True):
             shift, scale = vectors.unsqueeze(3).chunk(2, dim=-1)
-            decoded.append(torch.addcmul(shift, self.norm(level)[:, None], 1 + scale))
+            decoded.append(of_views(torch.addcmul(shift, self.norm(level)[:, None], 1 + scale), views))
         return decoded
+
+
+def of_views(x: Tensor, views: Sequence[int] | None) -> Tensor:
+    """[..., S, P, D] -> [..., V, P, D]: some views' tokens, by default all."""
+    return x if views is None else torch.stack([x[..., view, :, :] for view in views], dim=-3)
+
+
+def _per_entry(vectors: Tensor, levels: int) -> Tensor:
+    """Modulation of B batch entries at T times, [B, T, F, C], for each of levels * B * T: [N, F, 1, C]."""
+    return vectors.flatten(0, 1).repeat(levels, 1, 1).unsqueeze(2)
 
 
 def _by_turns(first: nn.Module, second: nn.Module) -> list[nn.Module]:

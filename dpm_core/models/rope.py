@@ -19,6 +19,10 @@ class RotaryTable(NamedTuple):
         """The table of `times` frames one after another: [times * N, 1, head_dim]."""
         return RotaryTable(self.cos.repeat(times, 1, 1), self.sin.repeat(times, 1, 1))
 
+    def of_rows(self, rows: Tensor) -> RotaryTable:
+        """The angles of some tokens. rows: [M] int64."""
+        return RotaryTable(self.cos[rows], self.sin[rows])
+
 
 def grid_positions(grid: tuple[int, int], *, first: int, specials: int, device: torch.device) -> Tensor:
     """Positions of one frame's tokens: the special tokens at (0, 0), then the patches row by row.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..types import Prediction
+from ..types import Prediction, Request
 from .checks import check_positions, patch_grid
 from .config import AdaptiveDecoderConfig, AdditiveDecoderConfig, VDPMConfig
 from .decoder import AdaptiveDecoder, AdditiveDecoder, DptDecoder
@@ -82,20 +82,55 @@ class VDPMNetwork(WindowNetwork):
         Raises:
             DpmError: the window is empty or of another size, or a time or the reference is outside.
         """
+        return self.answer(tokens, size, Request.whole(len(tokens), times), reference)
+
+    def answer(
+        self,
+        tokens: Tensor | Sequence[Tensor],
+        size: tuple[int, int],
+        request: Request,
+        reference: int = 0,
+    ) -> Prediction:
+        """One window, of which only what is asked is computed; other maps are NaN.
+
+        Args:
+            tokens, size, reference: as `predict`.
+            request: what is asked.
+
+        Raises:
+            DpmError: as `predict`, or a view is outside the window.
+        """
         window = stacked(tokens)
         levels = self.aggregate(window, size, reference)
-        own = self.own_maps(levels, size)
-        asked = self.maps_at(levels, self.conditions_at(levels, times), size)
+        frames = window.shape[1]
+        own = _among(frames, request.own_views, self.own_maps(levels, size, _some(frames, request.own_views)))
+        asked = self._asked_maps(levels, size, request)
         world_from_camera, intrinsics = self.cameras(self.camera_head(levels[-1])[-1, 0], size)
         return Prediction(
             own_points=own.points[0],
             own_conf=own.conf[0],
             points=asked.points[0],
             conf=asked.conf[0],
-            times=tuple(times),
+            times=request.times,
             world_from_camera=world_from_camera,
             intrinsics=intrinsics,
         )
+
+    def _asked_maps(self, levels: Sequence[Tensor], size: tuple[int, int], request: Request) -> PointMaps:
+        """[B, T, S, H, W, ...]; times that are asked for the same views are decoded together."""
+        frames = levels[0].shape[1]
+        conditions = self.conditions_at(levels, request.times)
+        if not request.times:
+            return self.maps_at(levels, conditions, size)
+        order: list[int] = []
+        parts = []
+        for views in dict.fromkeys(request.views):
+            places = [place for place, wanted in enumerate(request.views) if wanted == views]
+            maps = self.maps_at(levels, conditions[:, places], size, _some(frames, views))
+            parts.append(_among(frames, views, maps))
+            order += places
+        back = [order.index(place) for place in range(len(order))]
+        return PointMaps(*(torch.cat(maps, dim=1)[:, back] for maps in zip(*parts, strict=True)))
 
     def conditions_at(self, levels: Sequence[Tensor], times: Sequence[int]) -> Tensor:
         """What the decoder must know of these times. levels: from `aggregate` -> [B, T, 1, 2C].
@@ -123,20 +158,27 @@ class VDPMNetwork(WindowNetwork):
         entries = torch.arange(len(targets), device=targets.device)[:, None, None]
         return time_tokens[entries, targets]
 
-    def decode(self, levels: Sequence[Tensor], prepared: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+    def decode(
+        self,
+        levels: Sequence[Tensor],
+        prepared: Sequence[Tensor],
+        size: tuple[int, int],
+        views: Sequence[int] | None = None,
+    ) -> list[Tensor]:
         """Levels brought to asked times.
 
         Args:
             levels: from `aggregate`.
             prepared: `decoder.prepare(conditions)`, or a part of its times.
             size: (H, W) of the images.
+            views: the views whose tokens are wanted, by default all.
 
         Returns:
-            Four levels [B, T, S, specials + P, 2C].
+            Four levels [B, T, V, specials + P, 2C].
         """
         grid = patch_grid(*size, self.patch)
         table = self.aggregator.rotary_table(grid, self.decoder.head_dim, levels[0].device)
-        decoded: list[Tensor] = self.decoder(levels, prepared, table)
+        decoded: list[Tensor] = self.decoder(levels, prepared, table, views)
         return decoded
 
     def maps_at(
@@ -161,13 +203,29 @@ class VDPMNetwork(WindowNetwork):
         if times == 0:
             shape = (batch, 0, levels[0].shape[1] if views is None else len(views), *size)
             return PointMaps(conditions.new_zeros(*shape, 3), conditions.new_zeros(shape))
+        if views is not None:
+            check_positions("view", views, levels[0].shape[1])
         head = self.point_head if self.dynamic_head is None else self.dynamic_head
         prepared = [vectors.split(self.config.times_at_once, dim=1) for vectors in self.decoder.prepare(conditions)]
         maps = [
-            self.point_maps(head, self.of_views(self.decode(levels, part, size), views), size)
-            for part in zip(*prepared, strict=True)
+            self.point_maps(head, self.decode(levels, part, size, views), size) for part in zip(*prepared, strict=True)
         ]
         return PointMaps(torch.cat([part.points for part in maps], 1), torch.cat([part.conf for part in maps], 1))
+
+
+def _some(frames: int, views: tuple[int, ...]) -> tuple[int, ...] | None:
+    """None where these views are the whole window."""
+    return None if views == tuple(range(frames)) else views
+
+
+def _among(frames: int, views: tuple[int, ...], maps: PointMaps) -> PointMaps:
+    """Maps [..., V, H, W, ...] of some views in their places in the window, NaN elsewhere: [..., S, H, W, ...]."""
+    if _some(frames, views) is None:
+        return maps
+    places = torch.tensor(views, device=maps.conf.device)
+    points = maps.points.new_full((*maps.conf.shape[:-3], frames, *maps.points.shape[-3:]), torch.nan)
+    conf = maps.conf.new_full((*maps.conf.shape[:-3], frames, *maps.conf.shape[-2:]), torch.nan)
+    return PointMaps(points.index_copy_(-4, places, maps.points), conf.index_copy_(-3, places, maps.conf))
 
 
 def _decoder(config: VDPMConfig, dim: int) -> AdaptiveDecoder | AdditiveDecoder | DptDecoder:

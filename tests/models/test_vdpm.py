@@ -7,6 +7,7 @@ import torch
 
 from dpm_core.errors import DpmError
 from dpm_core.models import VDPM_MINI, AdditiveDecoderConfig, DptDecoderConfig, VDPMNetwork
+from dpm_core.types import Request
 
 SIZE = small.SIZE
 VARIANTS = [None, AdditiveDecoderConfig(depth=1, heads=2), DptDecoderConfig()]
@@ -186,3 +187,27 @@ def test_epsilons_are_those_of_each_part(published):
         "camera_head.adaln_norm"
     }
     assert {eps[name] for name in eps.keys() - small_ones} == {1e-5}
+
+
+def test_what_is_asked_is_what_asking_for_everything_gives(network):
+    tokens = network.encode(small.images(4))
+    request = Request(own_views=(1, 3), times=(3, 0, 1), views=((0, 1, 2, 3), (3,), (3,)))
+    with torch.inference_mode():
+        everything = network.predict(tokens, SIZE, request.times)
+        got = network.answer(tokens, SIZE, request)
+    close(got.own_points[[1, 3]], everything.own_points[[1, 3]])
+    assert got.own_points[[0, 2]].isnan().all()
+    assert got.own_conf[[0, 2]].isnan().all()
+    for row, views in enumerate(request.views):
+        others = [view for view in range(4) if view not in views]
+        close(got.points[row, list(views)], everything.points[row, list(views)])
+        close(got.conf[row, list(views)], everything.conf[row, list(views)])
+        assert got.points[row, others].isnan().all()
+    close(got.world_from_camera, everything.world_from_camera)
+    close(got.intrinsics, everything.intrinsics)
+
+
+def test_a_view_outside_the_window_cannot_be_asked(published):
+    tokens = published.encode(small.images(2))
+    with torch.inference_mode(), pytest.raises(DpmError, match="view 2 is outside the window of 2 frames"):
+        published.answer(tokens, SIZE, Request((0,), (1,), ((2,),)))
