@@ -16,6 +16,19 @@ sys.path[:0] = [str(ROOT / "tests" / "stream")]  # the oracle engine
 from harness import Graph  # noqa: E402
 
 
+def pytest_collection_modifyitems(config, items):
+    """Tests that talk DDS between processes get two more tries.
+
+    Discovery is UDP multicast, and a loaded machine loses it now and then: that is not ours to mend. Each further try
+    shows in the summary as R; a test that needs one every time is broken.
+    """
+    if not config.pluginmanager.hasplugin("rerunfailures"):
+        return
+    for item in items:
+        if "graph" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.flaky(reruns=2))
+
+
 @pytest.fixture(scope="module")
 def graph():
     """One for the module: a domain that no other process on this machine uses, and clean-up of what was started."""
@@ -29,10 +42,22 @@ def graph():
     )
     graph = Graph(domain)
     yield graph
-    graph.close()
+    graph.end()
     os.environ.clear()
     os.environ.update(before)
     lock.close()
+
+
+@pytest.fixture(autouse=True)
+def _left_as_found(request):
+    """What a test starts ends with it: a subscription left over would be counted as one that the next test awaits."""
+    if "graph" not in request.fixturenames:
+        yield
+        return
+    graph = request.getfixturevalue("graph")
+    before = graph.opened
+    yield
+    graph.close(keep=before)
 
 
 def _claim_domain():

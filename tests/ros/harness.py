@@ -54,9 +54,9 @@ class Process:
             raise AssertionError(f"still running after {timeout} s; it said:\n{self.said()}") from None
 
     def close(self):
+        """End it as a user would: who is killed stays matched by the others for a while."""
         if self.running:
-            self._child.kill()
-        self._child.wait()
+            self.end()
         self._log.close()
 
 
@@ -84,9 +84,19 @@ class Graph:
         self._open.append(thing)
         return thing
 
-    def close(self):
-        while self._open:
+    @property
+    def opened(self):
+        """How many processes and peers there are."""
+        return len(self._open)
+
+    def close(self, keep=0):
+        """End all but the first `keep` processes and peers, the newest first."""
+        while len(self._open) > keep:
             self._open.pop().close()
+
+    def end(self):
+        """End everything."""
+        self.close()
         self.context.try_shutdown()
 
 

@@ -9,6 +9,7 @@ import pytest
 from dpm_ros import bags, conversions, record, replay
 from harness import ROOT
 from nav_msgs.msg import Path as PathMessage
+from rclpy.duration import Duration
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -59,7 +60,7 @@ def test_one_topic_from_the_middle(graph):
 
 def test_a_loop_takes_time_back_and_ends_when_told(graph):
     peer = graph.peer("looped").listen(CompressedImage, IMAGES, 100)
-    player = graph.run(*REPLAY, WALKING, "--loop", "--rate", "20", "--wait-for", "1")
+    player = graph.run(*REPLAY, WALKING, "--loop", "--rate", "2", "--wait-for", "1")
     peer.until(lambda: len(peer.heard[IMAGES]) > 30, "it does not begin again")
     assert player.end(signal.SIGINT) == 130
     stamps = [conversions.nanoseconds(message.header.stamp) for message in peer.heard[IMAGES]]
@@ -136,8 +137,10 @@ def test_a_latched_topic_stays_latched_through_a_bag(graph, tmp_path):
     latched = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
     publisher = peer.node.create_publisher(PathMessage, "/latched", latched)
     publisher.publish(PathMessage())
-    recorder = graph.run(*RECORD, "/latched", "--out", tmp_path / "bag", "--duration", "4")
-    assert recorder.wait() == 0, recorder.said()
+    recorder = graph.run(*RECORD, "/latched", "--out", tmp_path / "bag")
+    peer.until(lambda: publisher.get_subscription_count() > 0, "nobody records")
+    assert publisher.wait_for_all_acked(Duration(seconds=60))
+    assert recorder.end(signal.SIGINT) == 0, recorder.said()
     peer.close()
     with Reader(tmp_path / "bag") as reader:
         assert [bags.latched(connection) for connection in reader.connections] == [True]

@@ -27,7 +27,7 @@ from dpm_core.errors import DpmError
 from . import bags
 
 _DEPTH = 100
-_QUIET_S = 0.3
+_QUIET_LOOKS = 6
 _DRAIN_S = 10.0
 
 
@@ -127,13 +127,15 @@ def _noticed_signals() -> Iterator[list[int]]:
 
 
 def _drain(executor: SingleThreadedExecutor, writer: bags.BagWriter) -> None:
-    """Write what the middleware still holds: until nothing came for a moment, or for long enough."""
-    quiet_since = begun = time.monotonic()
-    while time.monotonic() - quiet_since < _QUIET_S and time.monotonic() - begun < _DRAIN_S:
+    """Write what the middleware still holds: until several looks in a row found nothing, or for long enough.
+
+    Looks, not seconds: a process that got no processor for a while has looked at nothing meanwhile.
+    """
+    begun, quiet = time.monotonic(), 0
+    while quiet < _QUIET_LOOKS and time.monotonic() - begun < _DRAIN_S:
         count = writer.count
         executor.spin_once(timeout_sec=0.05)
-        if writer.count > count:
-            quiet_since = time.monotonic()
+        quiet = 0 if writer.count > count else quiet + 1
 
 
 if __name__ == "__main__":

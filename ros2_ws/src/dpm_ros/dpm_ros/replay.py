@@ -34,6 +34,7 @@ from .ending import told_to_end
 
 _IMAGES = ("sensor_msgs/msg/Image", "sensor_msgs/msg/CompressedImage")
 _SETTLE_S = 0.5  # the other side of a match may learn of it a little later
+_PATIENCE = Duration(seconds=0.2)
 
 
 @dataclass(frozen=True)
@@ -51,11 +52,12 @@ class ReplayConfig:
     loop: bool = False
     """Begin again at the end, until interrupted. Time then goes back."""
     wait_for: int = 0
-    """Begin once so many subscriptions are matched, counted over all replayed topics."""
+    """Begin once so many subscriptions are matched, counted over all replayed topics, and go on from a topic's first
+    message when they have confirmed it."""
     answer: str | None = None
     """After each image, go on only when a message came on this topic: no image is lost, however slow the answer."""
     timeout: float = 60.0
-    """How long to wait for subscriptions or an answer, seconds."""
+    """How long to wait for subscriptions, for them to confirm what they got, or for an answer, seconds."""
     clock: float = 100.0
     """How often /clock is sent between messages, Hz of wall time."""
 
@@ -159,6 +161,7 @@ class _Player:
         self._publishers: dict[str, Publisher[Any]] = {
             c.topic: node.create_publisher(_class(c), c.topic, _qos(c)) for c in connections
         }
+        self._unproven = set(self._publishers) if config.wait_for else set()
         self._images = {c.topic for c in connections if c.msgtype in _IMAGES}
         self._answers = None if config.answer is None else _Answers(node, config.answer)
         self._executor = SingleThreadedExecutor()
@@ -200,8 +203,8 @@ class _Player:
                 if not self._config.loop:
                     break
                 progress.reset(task)
-        for publisher in self._publishers.values():
-            publisher.wait_for_all_acked(Duration(seconds=5))
+        for publisher in (self._clock, *self._publishers.values()):
+            self._confirm(publisher)
         return reached
 
     def _play_once(self, advance: Callable[[], None]) -> bool:
@@ -216,6 +219,7 @@ class _Player:
             self._tick(stamp_ns)
             before = 0 if self._answers is None else self._answers.count
             self._publishers[topic].publish(raw)
+            begun += self._prove(topic)
             if self._answers is not None and topic in self._images:
                 begun += max(0.0, late)  # what waited for an answer is not caught up
                 self._await(self._answers, before)
@@ -229,6 +233,31 @@ class _Player:
             self._executor.spin_once(timeout_sec=0)
             time.sleep(min(left, 1 / self._config.clock))
         return time.monotonic() - due
+
+    def _prove(self, topic: str) -> float:
+        """Wait until a topic's first message has come: a match says nothing of the connection. Seconds it took.
+
+        Fast DDS asks for confirmation of a large message every three seconds only.
+        """
+        begun = time.monotonic()
+        if topic in self._unproven:
+            self._unproven.remove(topic)
+            self._confirm(self._publishers[topic])
+        return time.monotonic() - begun
+
+    def _confirm(self, publisher: Publisher[Any]) -> None:
+        """Until every reliable subscription has said that it got all of a topic, unless we are told to end.
+
+        Raises:
+            DpmError: not in time.
+        """
+        begun = time.monotonic()
+        while rclpy.ok() and not publisher.wait_for_all_acked(_PATIENCE):
+            if time.monotonic() - begun > self._config.timeout:
+                raise DpmError(
+                    f"after {self._config.timeout:g} s a subscription to {publisher.topic_name} has not confirmed its "
+                    "messages; is its process hung, or killed a moment ago?"
+                )
 
     def _await(self, answers: _Answers, before: int) -> None:
         begun = time.monotonic()
