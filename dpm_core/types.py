@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 Float32: TypeAlias = NDArray[np.float32]
 Float64: TypeAlias = NDArray[np.float64]
+Int64: TypeAlias = NDArray[np.int64]
 UInt8: TypeAlias = NDArray[np.uint8]
 Bool: TypeAlias = NDArray[np.bool_]
 
@@ -127,6 +128,34 @@ class Cloud:
     velocity: Float32
     dynamic: Bool
 
+    @classmethod
+    def none(cls) -> Cloud:
+        """A cloud without points."""
+        vectors, numbers = np.empty((0, 3), np.float32), np.empty(0, np.float32)
+        return cls(vectors, np.empty((0, 3), np.uint8), numbers, vectors, np.empty(0, np.bool_))
+
+
+@dataclass(frozen=True)
+class Tracks:
+    """Points that were seen moving, followed while they are seen, map coordinates.
+
+    Attributes:
+        ids: [N] int64, a point's own as long as it is followed; never given to another before a new map.
+        stamps_ns: of the newest L frames, oldest first; the last one is the estimate's.
+        points: [L, N, 3] float32, where each was at each stamp; NaN before it began.
+        colors: [N, 3] uint8, RGB, as first seen.
+    """
+
+    ids: Int64
+    stamps_ns: tuple[int, ...]
+    points: Float32
+    colors: UInt8
+
+    @classmethod
+    def none(cls) -> Tracks:
+        """Nothing is followed."""
+        return cls(np.empty(0, np.int64), (), np.empty((0, 0, 3), np.float32), np.empty((0, 3), np.uint8))
+
 
 @dataclass(frozen=True)
 class MetricScale:
@@ -180,6 +209,8 @@ class Estimate:
         seconds: wall time of each stage, by name.
         scale: how lengths became metres; None where they are not.
         odometry: how the camera moves; None where no frame before it is in the window.
+        tracks: what moves, followed through time.
+        static_map: what does not move, of all that was seen since the map began; made when it is called.
     """
 
     stamp_ns: int
@@ -197,3 +228,5 @@ class Estimate:
     seconds: dict[str, float]
     scale: MetricScale | None = None
     odometry: Odometry | None = None
+    tracks: Tracks = field(default_factory=Tracks.none)
+    static_map: Callable[[], Cloud] = Cloud.none
