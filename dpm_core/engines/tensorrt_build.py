@@ -73,8 +73,8 @@ def build(library: Library, onnx: Path, settings: BuildSettings, on_progress: On
 
     config = builder.create_builder_config()
     (config.set_flag if settings.tf32 else config.clear_flag)(trt.BuilderFlag.TF32)
-    _aim(library, config, settings.capabilities)
-    timings = _use_timings(library, config, settings.timings)
+    aim(library, config, settings.capabilities)
+    timings = use_timings(library, config, settings.timings)
     interrupt = Interrupt()
     monitor = progress_monitor(library, Phases(on_progress), interrupt)
     config.progress_monitor = monitor
@@ -116,7 +116,7 @@ def _tensor(tensor: Any, onnx: Path) -> PlanTensor:
     return PlanTensor(tensor.name, shape, dtype)
 
 
-def _aim(library: Library, config: Any, capabilities: Sequence[Capability]) -> None:
+def aim(library: Library, config: Any, capabilities: Sequence[Capability]) -> None:
     """Say which GPUs the plan is for. Without a word a library builds for the one that is here."""
     if not capabilities:
         return
@@ -137,7 +137,7 @@ def _aim(library: Library, config: Any, capabilities: Sequence[Capability]) -> N
         config.set_compute_capability(known[capability], index)
 
 
-def _use_timings(library: Library, config: Any, earlier: bytes) -> Any:
+def use_timings(library: Library, config: Any, earlier: bytes) -> Any:
     """A timing cache in the configuration, None where the library keeps none. A damaged or foreign one begins empty."""
     if not library.caches_timings:
         return None

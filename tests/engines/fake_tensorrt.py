@@ -117,6 +117,24 @@ class Context:
         return np.frombuffer(memory, dtype).reshape(shape)
 
 
+class TimingCache:
+    def __init__(self, content):
+        self.content = content
+
+    def serialize(self):
+        return self.content
+
+
+class BuilderConfig:
+    def create_timing_cache(self, content):
+        return None if content == b"damaged" else TimingCache(content)
+
+    def set_timing_cache(self, cache, ignore_mismatch):
+        assert not ignore_mismatch
+        self.cache = cache
+        return True
+
+
 class FakeStream:
     """Runs at once, and tells what was asked of it."""
 
