@@ -126,7 +126,7 @@ class DpmNode(LifecycleNode):
         if self._engine.notice:
             self.get_logger().warning(self._engine.notice)
         self._outputs = self._make_publishers()
-        self._publishing = EstimatePublisher(self._outputs, _frames(values))
+        self._publishing = EstimatePublisher(self._outputs, Frames.of(values))
         return super().on_configure(state)
 
     def _make_publishers(self) -> dict[str, Any]:
@@ -287,17 +287,6 @@ class DpmNode(LifecycleNode):
             silent_for=time.monotonic() - self._image_seen,
             silence_limit=self.get_parameter("no_image_timeout").value,
         )
-
-
-def _frames(values: dict[str, parameters.Value]) -> Frames:
-    return Frames(
-        map_frame=str(values["map_frame"]),
-        cloud_frame=str(values["cloud_frame"]),
-        world_frame=str(values["world_frame"]),
-        tf_mode=str(values["tf_mode"]),
-        cloud_motion=values["cloud_fields"] == "motion",
-        path_length=int(values["path_length"]),
-    )
 
 
 def main(argv: list[str] | None = None, engine_factory: EngineFactory = open_engine) -> int:

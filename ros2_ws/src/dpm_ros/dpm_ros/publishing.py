@@ -44,6 +44,18 @@ class Frames:
     cloud_motion: bool
     path_length: int
 
+    @classmethod
+    def of(cls, values: Mapping[str, Any]) -> Frames:
+        """As the parameters say. values: by name of the parameter."""
+        return cls(
+            map_frame=str(values["map_frame"]),
+            cloud_frame=str(values["cloud_frame"]),
+            world_frame=str(values["world_frame"]),
+            tf_mode=str(values["tf_mode"]),
+            cloud_motion=values["cloud_fields"] == "motion",
+            path_length=int(values["path_length"]),
+        )
+
 
 class EstimatePublisher:
     """Sends estimates. `publish` is called by the worker, `forget` by anybody."""
