@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from .live import Fault, LiveSession
     from .session import PredictionError, RepeatedStampError, Session
     from .statistics import Percentiles, Statistics
+    from .wanted import Wanted
     from .window import Break
 
 _MODULES = {
@@ -23,6 +24,7 @@ _MODULES = {
     "SessionConfig": "config",
     "Statistics": "statistics",
     "TrackConfig": "config",
+    "Wanted": "wanted",
 }
 
 __all__ = [
@@ -37,6 +39,7 @@ __all__ = [
     "SessionConfig",
     "Statistics",
     "TrackConfig",
+    "Wanted",
 ]
 
 

@@ -12,6 +12,7 @@ from ..types import Estimate, Frame
 from .config import SessionConfig
 from .session import RepeatedStampError, Session
 from .statistics import Statistics, Tally
+from .wanted import Wanted
 from .window import Break
 
 
@@ -49,11 +50,17 @@ class LiveSession:
     """
 
     def __init__(
-        self, session: Session, on_estimate: Callable[[Estimate], None], on_fault: Callable[[Fault], None]
+        self,
+        session: Session,
+        on_estimate: Callable[[Estimate], None],
+        on_fault: Callable[[Fault], None],
+        wanted: Callable[[], Wanted] = Wanted,
     ) -> None:
+        """wanted: what somebody listens to, asked anew for each frame; by default everything."""
         self._session = session
         self._on_estimate = on_estimate
         self._on_fault = on_fault
+        self._wanted = wanted
         self._changed = threading.Condition()
         self._waiting: _Waiting | None = None
         self._config: SessionConfig | None = None
@@ -128,7 +135,7 @@ class LiveSession:
         frame, begun = waiting.frame, time.perf_counter()
         self._tell_of_break(frame)
         try:
-            estimate = self._session.process(frame)
+            estimate = self._session.process(frame, self._wanted())
         except RepeatedStampError as error:
             self._drop(frame, "repeated stamp", str(error))
         except Exception as error:  # whatever the network or a kernel raises, the stream must go on

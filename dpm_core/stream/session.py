@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from ..engines.protocol import answer
 from ..errors import DpmError
 from ..geometry.sim3 import Sim3
 from ..kernels import fuse_points, prepare_images
@@ -22,6 +23,7 @@ from .stages import Stages
 from .static_map import StaticMap, map_cloud
 from .tracks import Tracker
 from .view import newest_view
+from .wanted import EVERYTHING, Wanted
 from .window import Break, Window
 
 if TYPE_CHECKING:
@@ -72,8 +74,8 @@ class Session:
         return self._window.break_before(frame)
 
     @torch.inference_mode()
-    def process(self, frame: Frame) -> Estimate:
-        """The world at `frame`, map coordinates.
+    def process(self, frame: Frame, wanted: Wanted = EVERYTHING) -> Estimate:
+        """The world at `frame`, map coordinates. What is not wanted costs nothing and stays empty.
 
         Time going back begins a new map; any other break begins a new window that goes on from the last known camera.
 
@@ -92,9 +94,9 @@ class Session:
         with stages("encode"):
             self._window.push(frame, image, self.engine.encode(image))
         with stages("predict"):
-            now, past = len(self._window) - 1, 0
+            now = len(self._window) - 1
             tokens = [seen.tokens for seen in self._window.seen]
-            prediction = self.engine.predict(tokens, fit.size, sorted({past, now}, reverse=True))
+            prediction = answer(self.engine, tokens, fit.size, wanted.request(len(tokens)))
             self._require_finite_cameras(prediction)
         with stages("align"):
             if frame.intrinsics is not None:
@@ -105,10 +107,11 @@ class Session:
             measure = _median_depth(depth)
             motion = self._motion(prediction, measure)
         with stages("fuse"):
-            cloud = self._fuse(prediction, motion, map_from_window, measure)
+            cloud = self._fuse(prediction, motion, map_from_window, measure) if wanted.cloud else Cloud.none()
         with stages("remember"):
             colors = _bytes(image.movedim(0, -1))
-            self._remember(prediction, depth, motion, colors, map_from_window)
+            if wanted.motion != "none":
+                self._remember(prediction, depth, motion, colors, map_from_window)
 
         return Estimate(
             stamp_ns=frame.stamp_ns,
@@ -143,7 +146,7 @@ class Session:
 
     def _motion(self, prediction: Prediction, depth: float) -> Motion:
         stamps = self._window.stamps
-        if len(stamps) == 1:
+        if len(prediction.times) < 2:
             return no_motion(prediction)
         now, past = prediction.points
         motion = motion_between(now, past, (stamps[-1] - stamps[0]) * 1e-9, depth, self.config)
