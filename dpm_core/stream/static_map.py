@@ -91,13 +91,6 @@ def _forget_the_farthest(cells: VoxelMap, view: View) -> None:
     cells.remove(rows)
 
 
-def map_cloud(cells: FusedPoints | None, scale: float) -> Cloud:
-    """The cells as a cloud whose unit is `scale` to one of the map's."""
-    cells = VoxelMap(1.0, 1).cells if cells is None else cells
-    return Cloud(
-        points=(scale * cells.points).cpu().numpy(),
-        colors=cells.colors.cpu().numpy(),
-        confidence=cells.confidence.cpu().numpy(),
-        velocity=cells.velocity.cpu().numpy(),
-        dynamic=cells.dynamic.cpu().numpy(),
-    )
+def map_cloud(cells: FusedPoints | None) -> Cloud:
+    """The cells as a cloud."""
+    return Cloud.none() if cells is None else Cloud(*(array.cpu().numpy() for array in cells[:5]))

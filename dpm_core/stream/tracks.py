@@ -96,15 +96,15 @@ class Tracker:
         while len(self._stamps) > len(points.trail):
             self._stamps.popleft()
 
-    def tracks(self, scale: float) -> Tracks:
-        """Where the points are and were, in a unit of which the map's is `scale`."""
+    def tracks(self) -> Tracks:
+        """Where the points are and were."""
         if self._points is None:
             return Tracks.none()
         length = len(self._stamps)
         return Tracks(
             ids=self._points.ids.cpu().numpy(),
             stamps_ns=tuple(self._stamps),
-            points=(scale * self._points.trail[-length:]).cpu().numpy(),
+            points=self._points.trail[-length:].cpu().numpy(),
             colors=self._points.colors.cpu().numpy(),
         )
 

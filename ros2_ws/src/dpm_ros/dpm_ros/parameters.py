@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass, replace
 from typing import Any, TypeAlias
 
 from rcl_interfaces.msg import FloatingPointRange, IntegerRange, ParameterDescriptor
@@ -13,6 +13,7 @@ from rclpy.qos import HistoryPolicy, QoSProfile, ReliabilityPolicy
 
 from dpm_core.engines import BACKENDS
 from dpm_core.stream import SessionConfig
+from dpm_core.stream.config import SCALE_SOURCES, STRUCTURAL, by_name
 
 Value: TypeAlias = bool | int | float | str
 
@@ -55,7 +56,15 @@ class Parameter:
         return descriptor
 
 
-_SESSION = SessionConfig()
+_SESSION = by_name(SessionConfig())
+
+
+def _of_session(
+    name: str, help: str, range: tuple[float, float] | None = None, choices: tuple[str, ...] = ()
+) -> Parameter:
+    """A value of the session's, with its default; what is structural there is read-only here."""
+    return Parameter(name, _SESSION[name], help, range, choices, read_only=name in STRUCTURAL)
+
 
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("autostart", True, "configure and activate at start; false where a lifecycle manager does it"),
@@ -64,7 +73,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("weights", "", "a checkpoint file in place of the model's own; empty for the model's own"),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("backend", "auto", "what runs the network", choices=BACKENDS),
-    Parameter("window", _SESSION.window, "frames that the network sees at once", range=(1, 64)),
+    _of_session("window", "frames that the network sees at once", (1, 64)),
     # What comes in.
     Parameter(
         "image_transport", "raw", "which topic is read: image, or image/compressed", choices=("raw", "compressed")
@@ -81,42 +90,39 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("tf_mode", "map_camera", "which transform is sent on /tf", choices=("none", "map_camera")),
     Parameter("cloud_fields", "color", "x y z rgb, or with confidence vx vy vz", choices=("color", "motion")),
     Parameter("path_length", 1024, "poses kept in `path`", range=(1, 100_000)),
-    # Thresholds, changed while running.
-    Parameter(
-        "max_gap_s",
-        _SESSION.max_gap_s,
-        "a longer time between two frames starts the window anew, seconds",
-        range=(0.0, 3600.0),
-        read_only=False,
+    Parameter("flow_lines", 1000, "most lines of `scene_flow`", range=(0, 100_000)),
+    Parameter("flow_seconds", 0.2, "the time whose motion a line of `scene_flow` shows, seconds", range=(1e-3, 60.0)),
+    Parameter("track_lifetime", 1.0, "seconds that a track is shown without news of it", range=(0.01, 3600.0)),
+    Parameter("map_folder", "~/.ros/dpm", "where `~/save_map` writes, and nowhere else"),
+    # The map of what stands still, and the tracks of what moves.
+    _of_session("map.voxel", "edge of the map's cells, a fraction of the median depth where it began", (1e-4, 1.0)),
+    _of_session("map.capacity", "most cells of the map, 55 bytes each; beyond, the farthest go", (1, 100_000_000)),
+    _of_session("map.period_s", "a frame enters the map at most this often, seconds; 0 for every frame", (0.0, 3600.0)),
+    _of_session(
+        "map.see_through", "a cell goes where a camera sees farther by this fraction of its depth", (0.0, 10.0)
     ),
-    Parameter(
-        "min_confidence",
-        _SESSION.min_confidence,
-        "points that the network trusts less stay out of the clouds",
-        range=(0.0, 1e6),
-        read_only=False,
+    _of_session("tracks.count", "most points followed at once, 0 for none", (0, 100_000)),
+    _of_session("tracks.length", "frames that a track remembers", (1, 10_000)),
+    _of_session("tracks.spacing", "pixels of the network's image between points that begin together", (1, 10_000)),
+    _of_session(
+        "tracks.tolerance",
+        "a point is seen where the surface at its pixel is this near, a fraction of its depth",
+        (0.0, 10.0),
     ),
-    Parameter(
-        "dynamic_factor",
-        _SESSION.dynamic_factor,
-        "a pixel moves that moved more than this many times the median",
-        range=(0.0, 1e3),
-        read_only=False,
+    # Metres.
+    _of_session("scale.source", "what measures the scale; auto for whatever is there", choices=SCALE_SOURCES),
+    _of_session("scale.factor", "where the source is fixed, metres in one unit of the first window", (0.0, 1e6)),
+    _of_session("scale.camera_height", "of the camera above level ground, metres; 0 for not known", (0.0, 1e4)),
+    _of_session("scale.memory", "newest measurements whose median is the scale", (1, 10_000)),
+    _of_session(
+        "scale.max_sigma", "lengths are metres where the scale's relative deviation is at most this", (0.0, 10.0)
     ),
-    Parameter(
-        "dynamic_floor",
-        _SESSION.dynamic_floor,
-        "nothing moves that moved less than this fraction of the median depth",
-        range=(0.0, 10.0),
-        read_only=False,
-    ),
-    Parameter(
-        "voxel",
-        _SESSION.voxel,
-        "points nearer than this fraction of the median depth are fused into one",
-        range=(1e-5, 1.0),
-        read_only=False,
-    ),
+    # What counts, and what moves.
+    _of_session("max_gap_s", "a longer time between two frames starts the window anew, seconds", (0.0, 3600.0)),
+    _of_session("min_confidence", "points that the network trusts less stay out of the clouds", (0.0, 1e6)),
+    _of_session("dynamic_factor", "a pixel moves that moved more than this many times the median", (0.0, 1e3)),
+    _of_session("dynamic_floor", "nothing moves that moved less than this fraction of the median depth", (0.0, 10.0)),
+    _of_session("voxel", "points nearer than this fraction of the median depth are fused into one", (1e-5, 1.0)),
 )
 
 
@@ -146,7 +152,16 @@ def session_config(values: Mapping[str, Any]) -> SessionConfig:
     Raises:
         DpmError: a value cannot be meant.
     """
-    return SessionConfig(**{field.name: values[field.name] for field in fields(SessionConfig)})
+    return _with_values(SessionConfig(), values)
+
+
+def _with_values(config: Any, values: Mapping[str, Any], prefix: str = "") -> Any:
+    """A configuration with the values of these names; its parts have theirs under names such as `map.voxel`."""
+    changes = {}
+    for each in fields(config):
+        name, value = prefix + each.name, getattr(config, each.name)
+        changes[each.name] = _with_values(value, values, f"{name}.") if is_dataclass(value) else values[name]
+    return replace(config, **changes)
 
 
 def image_qos(values: Mapping[str, Any]) -> QoSProfile:
