@@ -12,10 +12,9 @@ import numpy as np
 
 from ..geometry.fit import Fit
 from ..geometry.sim3 import Sim3
-from ..types import Float32, Float64, Frame, MetricScale
+from ..types import Float32, Float64, Frame, MetricScale, Prediction
 from .config import ScaleConfig
 from .scale_sources import Measurement, Odometer, from_depth, from_height
-
 
 _FEWEST_STEPS = 3  # of the odometry: one may have slipped
 _BEST_SIGMA = 0.01  # of any look: a network is not better, however well its pixels agree
@@ -23,23 +22,31 @@ _BEST_SIGMA = 0.01  # of any look: a network is not better, however well its pix
 
 @dataclass(frozen=True)
 class Sight:
-    """The newest frame as the chain of windows has it, in the chain's own unit.
+    """The newest frame as the chain of windows has it.
 
     Attributes:
         frame: what the camera and the other sensors gave, made straight.
         fit: how the image was brought to the network's size.
-        depth: [H, W] float32 along the optical axis, NaN where there is none.
-        points: [H, W, 3] float32 in the camera.
-        pose: [4, 4] float64, the camera in the chain's coordinates.
-        window: frames that the network saw at once.
+        prediction: of its window.
+        chain_from_window: of its window.
     """
 
     frame: Frame
     fit: Fit
-    depth: Float32
-    points: Float32
-    pose: Float64
-    window: int
+    prediction: Prediction
+    chain_from_window: Sim3
+
+    @property
+    def pose(self) -> Float64:
+        """[4, 4] float64, the camera in the chain's coordinates."""
+        return self.chain_from_window.pose(self.prediction.world_from_camera[-1].double().cpu().numpy())
+
+    @property
+    def points(self) -> Float32:
+        """[H, W, 3] in the camera, the chain's unit."""
+        world_from_camera = self.prediction.world_from_camera[-1]
+        points = (self.prediction.own_points[-1] - world_from_camera[:3, 3]) @ world_from_camera[:3, :3]
+        return np.asarray((self.chain_from_window.scale * points).cpu().numpy(), np.float32)
 
 
 class MetricMap:
@@ -76,7 +83,7 @@ class MetricMap:
         self._measured.extend(self._looks(sight))
         while len(self._measured) > self._config.memory:
             self._measured.popleft()
-        scale = self._known(sight.window)
+        scale = self._known(len(sight.prediction.own_points))
         if scale is not None:
             self._rescale(scale.metres_per_unit)
         self._last_centre = sight.pose[:3, 3]
@@ -91,7 +98,7 @@ class MetricMap:
         source = config.source
         found = []
         if source in ("auto", "depth") and frame.depth is not None:
-            found.append(from_depth(sight.depth, frame.depth, sight.fit))
+            found.append(from_depth(sight.points[..., 2], frame.depth, sight.fit))
         if source in ("auto", "odometry") and frame.odom_from_camera is not None:
             found.append(self._odometer.measure(frame.odom_from_camera, sight.pose))
         if source in ("auto", "height") and config.camera_height > 0:

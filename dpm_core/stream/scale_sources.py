@@ -42,7 +42,7 @@ def from_depth(depth: Float32, sensed: Float32, fit: Fit) -> Measurement | None:
     """The median of log(sensed / depth) over the pixels that have both.
 
     Args:
-        depth: [H, W] along the optical axis, map units, the fitted image's pixels; NaN where there is none.
+        depth: [H, W] along the optical axis, map units, the fitted image's pixels; not > 0 where there is none.
         sensed: [h, w] metres, the same view before fitting, of any size; 0 or NaN where there is none.
         fit: how the view was fitted.
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,11 +15,13 @@ from ..engines.protocol import answer
 from ..errors import DpmError
 from ..geometry.sim3 import Sim3
 from ..kernels import fuse_points, prepare_images
-from ..types import Cloud, Estimate, Frame, Prediction
+from ..types import Cloud, Estimate, Frame, MetricScale, Odometry, Prediction
 from .calibration import calibrated, straightened
 from .chain import MapChain
 from .config import STRUCTURAL, SessionConfig, by_name
 from .motion import Motion, motion_between, no_motion
+from .odometry import CameraOdometry
+from .scale import MetricMap, Sight
 from .stages import Stages
 from .static_map import StaticMap, map_cloud
 from .tracks import Tracker
@@ -28,6 +31,7 @@ from .window import Break, Window
 
 if TYPE_CHECKING:
     from ..engines.protocol import Engine
+    from ..geometry.fit import Fit
 
 
 class RepeatedStampError(DpmError):
@@ -58,6 +62,7 @@ class Session:
                 raise DpmError(f"{name} cannot change from {before[name]} to {after[name]}; make a new session")
         self.config = config
         self._window.max_gap_s = config.max_gap_s
+        self._metric_map.configure(config.scale)
 
     def reset(self) -> None:
         """Forget all frames and begin a new map."""
@@ -66,6 +71,13 @@ class Session:
 
     def _begin_map(self) -> None:
         self._chain = MapChain()
+        self._metric_map = MetricMap(self.config.scale)
+        self._odometry = CameraOdometry()
+        self._metric = False
+        self._begin_memory()
+
+    def _begin_memory(self) -> None:
+        """What adds up over windows begins anew, as it must where the unit changes."""
         self._static_map = StaticMap()
         self._tracker = Tracker()
 
@@ -101,7 +113,7 @@ class Session:
         with stages("align"):
             if frame.intrinsics is not None:
                 prediction = calibrated(prediction, fit.intrinsics(frame.intrinsics))
-            map_from_window = self._chain.add(self._window.stamps, prediction)
+            map_from_window, scale, odometry = self._place(straight, fit, prediction)
         with stages("motion"):
             depth = _depth(prediction, now)
             measure = _median_depth(depth)
@@ -118,7 +130,7 @@ class Session:
             frame_id=frame.frame_id,
             world_from_camera=map_from_window.pose(prediction.world_from_camera[now].double().cpu().numpy()),
             intrinsics=prediction.intrinsics[now].double().cpu().numpy(),
-            unit="network",
+            unit="network" if scale is None else "m",
             image=colors.cpu().numpy(),
             depth=(map_from_window.scale * depth).cpu().numpy(),
             conf=prediction.own_conf[now].cpu().numpy(),
@@ -127,9 +139,27 @@ class Session:
             motion_known=motion.known,
             cloud=cloud,
             seconds=stages.seconds,
-            tracks=self._tracker.tracks(scale=1.0),
-            static_map=partial(map_cloud, self._static_map.cells(), 1.0),
+            scale=scale,
+            odometry=odometry,
+            tracks=self._tracker.tracks(),
+            static_map=partial(map_cloud, self._static_map.cells()),
         )
+
+    def _place(
+        self, frame: Frame, fit: Fit, prediction: Prediction
+    ) -> tuple[Sim3, MetricScale | None, Odometry | None]:
+        """map_from_window, in metres where they are known, and how the camera moves in the map."""
+        stamps = self._window.stamps
+        chain_from_window = self._chain.add(stamps, prediction)
+        linked = self._chain.linked
+        map_from_chain, scale = self._metric_map.place(Sight(frame, fit, prediction, chain_from_window), linked)
+        if (scale is not None) != self._metric:
+            self._metric = scale is not None
+            self._begin_memory()
+        poses = np.stack([chain_from_window.pose(pose) for pose in prediction.world_from_camera.double().cpu().numpy()])
+        sigma = scale.relative_sigma if scale is not None else 0.0
+        odometry = self._odometry.add(stamps, poses, linked, map_from_chain, sigma)
+        return map_from_chain @ chain_from_window, scale, odometry
 
     def _mend(self, broken: Break | None, frame: Frame) -> None:
         if broken is Break.REPEATED:
