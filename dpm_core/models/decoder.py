@@ -71,10 +71,11 @@ class ConditionalBlock(nn.Module):
         """What `forward` gives of some frames, for a block across frames: [N, V, P, C]."""
         shift, scale, gate = modulation.chunk(3, dim=-1)
         h = torch.addcmul(shift, self.norm1(x), 1 + scale)
-        kept = torch.tensor(views, device=x.device)
-        rows = (kept[:, None] * x.shape[2] + torch.arange(x.shape[2], device=x.device)).flatten()
-        x = x[:, kept]
-        gate = gate if gate.shape[1] == 1 else gate[:, kept]
+        tokens = x.shape[2]
+        # Made on the device: a CUDA graph takes nothing from the host.
+        rows = torch.cat([torch.arange(view * tokens, (view + 1) * tokens, device=x.device) for view in views])
+        x = of_views(x, views)
+        gate = gate if gate.shape[1] == 1 else of_views(gate, views)
         h = self.attn.of_rows(h.flatten(1, 2), table, rows).view_as(x)
         return self._second_half(torch.addcmul(x, gate, h))
 

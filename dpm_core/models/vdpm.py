@@ -126,11 +126,11 @@ class VDPMNetwork(WindowNetwork):
         parts = []
         for views in dict.fromkeys(request.views):
             places = [place for place, wanted in enumerate(request.views) if wanted == views]
-            maps = self.maps_at(levels, conditions[:, places], size, _some(frames, views))
+            maps = self.maps_at(levels, _at(places, conditions), size, _some(frames, views))
             parts.append(_among(frames, views, maps))
             order += places
         back = [order.index(place) for place in range(len(order))]
-        return PointMaps(*(torch.cat(maps, dim=1)[:, back] for maps in zip(*parts, strict=True)))
+        return PointMaps(*(_at(back, torch.cat(maps, dim=1)) for maps in zip(*parts, strict=True)))
 
     def conditions_at(self, levels: Sequence[Tensor], times: Sequence[int]) -> Tensor:
         """What the decoder must know of these times. levels: from `aggregate` -> [B, T, 1, 2C].
@@ -222,10 +222,17 @@ def _among(frames: int, views: tuple[int, ...], maps: PointMaps) -> PointMaps:
     """Maps [..., V, H, W, ...] of some views in their places in the window, NaN elsewhere: [..., S, H, W, ...]."""
     if _some(frames, views) is None:
         return maps
-    places = torch.tensor(views, device=maps.conf.device)
     points = maps.points.new_full((*maps.conf.shape[:-3], frames, *maps.points.shape[-3:]), torch.nan)
     conf = maps.conf.new_full((*maps.conf.shape[:-3], frames, *maps.conf.shape[-2:]), torch.nan)
-    return PointMaps(points.index_copy_(-4, places, maps.points), conf.index_copy_(-3, places, maps.conf))
+    for place, view in enumerate(views):
+        points.select(-4, view).copy_(maps.points.select(-4, place))
+        conf.select(-3, view).copy_(maps.conf.select(-3, place))
+    return PointMaps(points, conf)
+
+
+def _at(places: Sequence[int], x: Tensor) -> Tensor:
+    """[B, T, ...] -> [B, places, ...], without an index from the host, which a CUDA graph does not take."""
+    return torch.stack([x[:, place] for place in places], dim=1)
 
 
 def _decoder(config: VDPMConfig, dim: int) -> AdaptiveDecoder | AdditiveDecoder | DptDecoder:
