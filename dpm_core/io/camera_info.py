@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The calibration in a sensor_msgs/CameraInfo, with no ROS: the same code for live topics and for bags."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from ..errors import DpmError
+from ..geometry.undistort import check_lens
+from ..types import Float64, Lens
+
+_SAME_MODEL = {"": "plumb_bob", "fisheye": "equidistant"}
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A camera as its calibration says.
+
+    Attributes:
+        size: (height, width) of its images.
+        intrinsics: [3, 3] float64, pixels of the image that is straight: the message's P where it is of this camera
+            alone, else its K.
+        lens: what bends its images; None where nothing does.
+    """
+
+    size: tuple[int, int]
+    intrinsics: Float64
+    lens: Lens | None
+
+    def for_image(self, height: int, width: int) -> Calibration:
+        """Itself.
+
+        Raises:
+            DpmError: the image is of another size.
+        """
+        if self.size != (height, width):
+            raise DpmError(
+                f"camera_info is of {self.size[1]} x {self.size[0]}, the image is {width} x {height}; it is not used"
+            )
+        return self
+
+
+def read_calibration(message: Any) -> Calibration | None:
+    """The calibration of a CameraInfo of ROS 2, or of ROS 1, whose letters are capitals.
+
+    Binning and region of interest are taken into account: sizes and pixels are those of the image as it is sent.
+
+    Returns:
+        None where the camera says that it is not calibrated (K is zero).
+
+    Raises:
+        DpmError: a number is not finite or not positive, or the distortion cannot be meant.
+    """
+    K, P, R = (_matrix(message, letter, shape) for letter, shape in (("k", (3, 3)), ("p", (3, 4)), ("r", (3, 3))))
+    coefficients = tuple(float(each) for each in _field(message, "d"))
+    if not K.any():
+        return None
+    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
+        raise DpmError(f"camera_info has the camera matrix {K.tolist()}; it is no calibration and is not used")
+    straight = P[:, :3] if _is_own(P, R) else K
+    window = _Sent.of(message)
+    bent, straight = window.pixels(K), window.pixels(straight)
+    lens = None
+    if any(coefficients):
+        model = _SAME_MODEL.get(message.distortion_model, message.distortion_model)
+        lens = Lens(model, coefficients, tuple(bent.ravel().tolist()))
+        check_lens(lens)
+    return Calibration(window.size, straight if lens else bent, lens)
+
+
+@dataclass(frozen=True)
+class _Sent:
+    """The part of the sensor that is sent, and how many of its pixels make one."""
+
+    corner: tuple[int, int]
+    binning: tuple[int, int]
+    size: tuple[int, int]
+
+    @classmethod
+    def of(cls, message: Any) -> _Sent:
+        roi = message.roi
+        height, width = (roi.height, roi.width) if roi.height and roi.width else (message.height, message.width)
+        binning = max(1, int(message.binning_y)), max(1, int(message.binning_x))
+        return cls((int(roi.y_offset), int(roi.x_offset)), binning, (height // binning[0], width // binning[1]))
+
+    def pixels(self, matrix: Float64) -> Float64:
+        """The camera matrix in pixels of the image that is sent."""
+        sent: Float64 = matrix.copy()
+        for row, (corner, binning) in enumerate(zip(self.corner[::-1], self.binning[::-1], strict=True)):
+            sent[row] /= binning
+            # Pixel areas scale about the image's corner, half a pixel before the first pixel's centre.
+            sent[row, 2] = (matrix[row, 2] - corner + 0.5) / binning - 0.5
+        return sent
+
+
+def _is_own(P: Float64, R: Float64) -> bool:
+    """Whether P is a camera matrix for this camera: R turns it to a stereo pair's common plane where it is not I."""
+    turned = R.any() and not np.allclose(R, np.eye(3))
+    usable = np.isfinite(P).all() and P[0, 0] > 0 and P[1, 1] > 0 and P[2, :3].tolist() == [0, 0, 1]
+    return bool(usable and not turned)
+
+
+def _matrix(message: Any, letter: str, shape: tuple[int, int]) -> Float64:
+    return np.array(_field(message, letter), np.float64).reshape(shape)
+
+
+def _field(message: Any, letter: str) -> Any:
+    return getattr(message, letter if hasattr(message, letter) else letter.upper())
