@@ -30,6 +30,9 @@ class BagSource(Source):
 
     A frame's stamp is its header's (its arrival in the bag where the header has none), its intrinsics are those of the
     first CameraInfo beside the topic, where that is of the images' size.
+
+    Attributes:
+        topic: its name.
     """
 
     def __init__(self, path: Path, topic: str | None) -> None:
@@ -38,12 +41,12 @@ class BagSource(Source):
         super().__init__(path, path.name)
         try:
             with self._damage_named():
-                self._name, self._topic = self._choose(topic)
+                self.topic, self._topic = self._choose(topic)
                 self._calibration = self._first_calibration()
         except BaseException:
             self.close()
             raise
-        self.name = f"{path.name} {self._name}"
+        self.name = f"{path.name} {self.topic}"
 
     def close(self) -> None:
         """Let go of the files."""
@@ -64,7 +67,7 @@ class BagSource(Source):
         try:
             image = _pixels(message)
         except DpmError as error:
-            where = f"{self.path}, topic {self._name}, stamp {stamp_ns} ns"
+            where = f"{self.path}, topic {self.topic}, stamp {stamp_ns} ns"
             raise DpmError(f"{where}: {error}") from error
         return Frame(stamp_ns or arrival_ns, image, message.header.frame_id or "camera", self._intrinsics(image))
 
@@ -102,7 +105,7 @@ class BagSource(Source):
         """((height, width), [3, 3]) of the camera, None where it is not calibrated."""
         topics = self._reader.topics
         infos = {name: each for name, each in topics.items() if each.msgtype == _CAMERA_INFO and each.msgcount}
-        above = PurePosixPath(self._name).parents
+        above = PurePosixPath(self.topic).parents
         found = next((infos[name] for parent in above[:2] if (name := str(parent / "camera_info")) in infos), None)
         if found is None:
             return None

@@ -31,6 +31,7 @@ class Source(ABC):
         self.name = name
         self._every = 1
         self._limit: int | None = None
+        self._skipped = 0
 
     def thin(self, every: int, limit: int | None) -> None:
         """Keep one frame of `every`, beginning with the first, and no more than `limit`."""
@@ -40,6 +41,10 @@ class Source(ABC):
             raise DpmError(f"--limit is {limit}; it must be 1 or more")
         self._every, self._limit = every, limit
 
+    def skip(self, count: int) -> None:
+        """Leave out the first `count` of the frames that would come; they are not decoded."""
+        self._skipped = count
+
     @property
     def length(self) -> int | None:
         """How many frames will come; None where the recording does not tell."""
@@ -47,11 +52,12 @@ class Source(ABC):
         if total is None:
             return None
         kept = -(-total // self._every)
-        return kept if self._limit is None else min(kept, self._limit)
+        return max(0, (kept if self._limit is None else min(kept, self._limit)) - self._skipped)
 
     def __iter__(self) -> Iterator[Frame]:
-        stop = None if self._limit is None else (self._limit - 1) * self._every + 1
-        for decode in islice(self._undecoded(), 0, stop, self._every):
+        start = self._skipped * self._every
+        stop = None if self._limit is None else max(start, (self._limit - 1) * self._every + 1)
+        for decode in islice(self._undecoded(), start, stop, self._every):
             yield decode()
 
     def __enter__(self) -> Source:
