@@ -20,7 +20,7 @@ Pixels: TypeAlias = Union[bytes, bytearray, memoryview, "array[int]", UInt8]
 
 
 @dataclass(frozen=True)
-class _Layout:
+class Layout:
     """How one encoding lies in memory, and what makes RGB of it."""
 
     channels: int
@@ -41,26 +41,26 @@ def _mono16(pixels: NDArray[Any]) -> UInt8:
     return _cvt(cv2.COLOR_GRAY2RGB)(cv2.convertScaleAbs(pixels, alpha=255 / 65535))
 
 
-_UYVY = _Layout(2, _cvt(cv2.COLOR_YUV2RGB_UYVY), even_width=True)
-_YUYV = _Layout(2, _cvt(cv2.COLOR_YUV2RGB_YUYV), even_width=True)
+_UYVY = Layout(2, _cvt(cv2.COLOR_YUV2RGB_UYVY), even_width=True)
+_YUYV = Layout(2, _cvt(cv2.COLOR_YUV2RGB_YUYV), even_width=True)
 
-_LAYOUTS: dict[str, _Layout] = {
-    "rgb8": _Layout(3, np.array),
-    "bgr8": _Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
-    "rgba8": _Layout(4, _cvt(cv2.COLOR_RGBA2RGB)),
-    "bgra8": _Layout(4, _cvt(cv2.COLOR_BGRA2RGB)),
-    "mono8": _Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
-    "8UC1": _Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
-    "8UC3": _Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
-    "mono16": _Layout(1, _mono16, dtype="u2"),
+_LAYOUTS: dict[str, Layout] = {
+    "rgb8": Layout(3, np.array),
+    "bgr8": Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
+    "rgba8": Layout(4, _cvt(cv2.COLOR_RGBA2RGB)),
+    "bgra8": Layout(4, _cvt(cv2.COLOR_BGRA2RGB)),
+    "mono8": Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
+    "8UC1": Layout(1, _cvt(cv2.COLOR_GRAY2RGB)),
+    "8UC3": Layout(3, _cvt(cv2.COLOR_BGR2RGB)),
+    "mono16": Layout(1, _mono16, dtype="u2"),
     "yuv422": _UYVY,
     "uyvy": _UYVY,
     "yuv422_yuy2": _YUYV,
     "yuyv": _YUYV,
-    "bayer_rggb8": _Layout(1, _cvt(cv2.COLOR_BayerRGGB2RGB)),
-    "bayer_bggr8": _Layout(1, _cvt(cv2.COLOR_BayerBGGR2RGB)),
-    "bayer_gbrg8": _Layout(1, _cvt(cv2.COLOR_BayerGBRG2RGB)),
-    "bayer_grbg8": _Layout(1, _cvt(cv2.COLOR_BayerGRBG2RGB)),
+    "bayer_rggb8": Layout(1, _cvt(cv2.COLOR_BayerRGGB2RGB)),
+    "bayer_bggr8": Layout(1, _cvt(cv2.COLOR_BayerBGGR2RGB)),
+    "bayer_gbrg8": Layout(1, _cvt(cv2.COLOR_BayerGBRG2RGB)),
+    "bayer_grbg8": Layout(1, _cvt(cv2.COLOR_BayerGRBG2RGB)),
 }
 
 ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
@@ -86,7 +86,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian
     layout = _LAYOUTS.get(encoding)
     if layout is None:
         raise DpmError(f"image encoding '{encoding}' is not known; send one of: {', '.join(ENCODINGS)}")
-    rows = _rows(encoding, layout, height, width, step, data)
+    rows = packed_rows(encoding, layout, height, width, step, data)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
     pixels = rows.view(dtype).reshape(height, width, layout.channels)
     native = pixels.astype(dtype.newbyteorder(_NATIVE), copy=False)
@@ -124,8 +124,12 @@ def decode_compressed(format: str, data: Pixels) -> UInt8:
 _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
-def _rows(encoding: str, layout: _Layout, height: int, width: int, step: int, data: Pixels) -> UInt8:
-    """[height, used bytes a row] uint8, padding cut off, contiguous."""
+def packed_rows(encoding: str, layout: Layout, height: int, width: int, step: int, data: Pixels) -> UInt8:
+    """[height, used bytes a row] uint8, padding cut off, contiguous.
+
+    Raises:
+        DpmError: the sizes contradict each other.
+    """
     used = width * layout.channels * np.dtype(layout.dtype).itemsize
     flat = np.frombuffer(data, np.uint8)
     if height < 1 or width < 1:
