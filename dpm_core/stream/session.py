@@ -123,7 +123,7 @@ class Session:
         with stages("remember"):
             colors = _bytes(image.movedim(0, -1))
             if wanted.motion != "none":
-                self._remember(prediction, depth, motion, colors, map_from_window)
+                self._remember(prediction, depth, measure, motion, colors, map_from_window)
 
         return Estimate(
             stamp_ns=frame.stamp_ns,
@@ -205,16 +205,24 @@ class Session:
         )
 
     def _remember(
-        self, prediction: Prediction, depth: Tensor, motion: Motion, colors: Tensor, map_from_window: Sim3
+        self,
+        prediction: Prediction,
+        depth: Tensor,
+        median_depth: float,
+        motion: Motion,
+        colors: Tensor,
+        map_from_window: Sim3,
     ) -> None:
         """Let the newest frame into the map of what stands still, and the tracks of what moves."""
+        if not prediction.times:
+            return
         stamps = self._window.stamps
         view = newest_view(
             stamps[-1], prediction, depth, motion.dynamic[-1], colors, map_from_window, self.config.min_confidence
         )
         settled = motion.known and len(stamps) == self.config.window  # what moves slowly shows over a whole window
         if settled:
-            self._static_map.see(view, map_from_window.scale * _median_depth(depth), self.config.map)
+            self._static_map.see(view, map_from_window.scale * median_depth, self.config.map)
         self._tracker.follow(view, stamps, prediction.points[0], map_from_window, self.config.tracks)
 
 

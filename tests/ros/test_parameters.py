@@ -8,9 +8,10 @@ from dpm_ros.interface import OUTPUTS
 from dpm_ros.node import DpmNode
 from dpm_ros.parameters import PARAMETERS
 from harness import ROOT
-from oracle import OracleEngine
+from oracle import OracleEngine, frame
+from std_srvs.srv import Trigger
 
-from dpm_core.stream import SessionConfig
+from dpm_core.stream import Session, SessionConfig
 from dpm_core.stream.config import STRUCTURAL, by_name
 
 NAMES = [parameter.name for parameter in PARAMETERS]
@@ -88,6 +89,8 @@ def test_every_parameter_is_used(graph, monkeypatch):
         node.trigger_configure()
         node.trigger_activate()
         node._tell_health()
+        node._newest = Session(OracleEngine()).process(frame(0))
+        node._save_map(None, Trigger.Response())
     finally:
         node.close()
         node.destroy_node()

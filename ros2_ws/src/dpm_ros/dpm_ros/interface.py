@@ -12,6 +12,7 @@ from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPo
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
 from tf2_msgs.msg import TFMessage
+from visualization_msgs.msg import MarkerArray
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,15 @@ class Input:
 POINTS = Output("points", PointCloud2, "everything that the window saw, fused at the newest stamp")
 STATIC_POINTS = Output("points/static", PointCloud2, "the part of `points` that does not move; once motion is known")
 DYNAMIC_POINTS = Output("points/dynamic", PointCloud2, "the part of `points` that moves; once motion is known")
+SCENE_FLOW = Output(
+    "scene_flow", MarkerArray, "LINE_LIST in the frame of the clouds: the motion of `flow_seconds` of what moves"
+)
+TRACKS = Output(
+    "tracks", MarkerArray, "a LINE_STRIP for each point seen moving, in the map frame; its id is the point's own"
+)
+MAP = Output(
+    "map", PointCloud2, "what does not move, of all that was seen since the map began; 1 Hz at most", latched=True
+)
 POSE = Output("pose", PoseStamped, "the camera in the map frame", depth=10)
 PATH = Output("path", Path, "the newest poses since the map began, at most `path_length`")
 TF = Output("/tf", TFMessage, "map → camera, as `tf_mode` says", depth=100)
@@ -71,6 +81,9 @@ OUTPUTS: tuple[Output, ...] = (
     POINTS,
     STATIC_POINTS,
     DYNAMIC_POINTS,
+    SCENE_FLOW,
+    TRACKS,
+    MAP,
     POSE,
     PATH,
     TF,
@@ -91,4 +104,5 @@ CAMERA_INFO = Input("camera_info", CameraInfo, "optional calibration of the came
 INPUTS: tuple[Input, ...] = (IMAGE, COMPRESSED, CAMERA_INFO)
 
 RESET = Input("~/reset", Trigger, "forget all frames and begin a new map")
-SERVICES: tuple[Input, ...] = (RESET,)
+SAVE_MAP = Input("~/save_map", Trigger, "write the map as a PLY file into `map_folder`; the answer names it")
+SERVICES: tuple[Input, ...] = (RESET, SAVE_MAP)

@@ -35,6 +35,7 @@ from .diagnostics import Health, diagnostic_status
 from .ending import told_to_end
 from .faults import FaultLog
 from .publishing import EstimatePublisher, Frames
+from .saving import save_map
 
 EngineFactory = Callable[[str, "Path | None", str, str], Engine]
 
@@ -67,8 +68,11 @@ class DpmNode(LifecycleNode):
             DiagnosticArray, interface.DIAGNOSTICS.name, interface.DIAGNOSTICS.qos
         )
         # Steady, not the node's clock: with simulated time a paused bag must not stop diagnostics.
-        self.create_timer(1.0, self._tell_health, clock=Clock(clock_type=ClockType.STEADY_TIME))
+        steady = Clock(clock_type=ClockType.STEADY_TIME)
+        self.create_timer(1.0, self._tell_health, clock=steady)
+        self.create_timer(1.0, self._tell_map, clock=steady)
         self.create_service(Trigger, interface.RESET.name, self._reset)
+        self.create_service(Trigger, interface.SAVE_MAP.name, self._save_map)
         self.add_on_set_parameters_callback(self._check_parameters)
         self.add_post_set_parameters_callback(self._use_parameters)
 
@@ -141,7 +145,7 @@ class DpmNode(LifecycleNode):
         values = parameters.read(self)
         done = super().on_activate(state)
         session = Session(self._engine, parameters.session_config(values))
-        self._live = LiveSession(session, self._on_estimate, self._on_fault)
+        self._live = LiveSession(session, self._on_estimate, self._on_fault, self._publishing.wanted)
         self._publishing.forget()
         self._publishing.publish_world(self.get_clock().now().nanoseconds)
         self._image_seen = time.monotonic()
@@ -237,8 +241,28 @@ class DpmNode(LifecycleNode):
         response.message = "a new map begins" if self._live is not None else "not active; nothing to reset"
         if self._live is not None and self._publishing is not None:
             self._live.reset()
+            self._newest = None
             self._publishing.forget()
         return response
+
+    def _save_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
+        newest = self._newest
+        if newest is None:
+            response.message = "nothing was seen yet; there is no map"
+            return response
+        folder, frame_id = (str(self.get_parameter(name).value) for name in ("map_folder", "map_frame"))
+        try:
+            response.message = save_map(Path(folder), newest, frame_id)
+            response.success = True
+        except Exception as error:  # whatever a disk does, the node lives
+            response.message = str(error) if isinstance(error, DpmError) else f"{type(error).__name__}: {error}"
+            self._faults.report("save_map", response.message)
+        return response
+
+    def _tell_map(self) -> None:
+        newest = self._newest
+        if newest is not None and self._live is not None and self._publishing is not None:
+            self._publishing.publish_map(newest)
 
     def _check_parameters(self, changes: list[RosParameter[Any]]) -> SetParametersResult:
         values = parameters.read(self) | {change.name: change.value for change in changes}

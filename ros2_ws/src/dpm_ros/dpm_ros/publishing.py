@@ -14,14 +14,18 @@ import numpy as np
 from nav_msgs.msg import Path
 from tf2_msgs.msg import TFMessage
 
-from . import conversions, interface
+from dpm_core.stream import Wanted
+from dpm_core.types import Cloud
+
+from . import conversions, interface, markers
 from .interface import Output
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import PoseStamped
     from rclpy.publisher import Publisher
+    from sensor_msgs.msg import PointCloud2
 
-    from dpm_core.types import Cloud, Estimate, Float64
+    from dpm_core.types import Estimate, Float64
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,9 @@ class Frames:
         tf_mode: "map_camera" or "none".
         cloud_motion: whether clouds carry confidence and velocity.
         path_length: poses kept in the path.
+        flow_lines: most lines of scene flow.
+        flow_seconds: the time whose motion a line shows.
+        track_lifetime: seconds that a track is shown without news of it.
     """
 
     map_frame: str
@@ -43,6 +50,9 @@ class Frames:
     tf_mode: str
     cloud_motion: bool
     path_length: int
+    flow_lines: int
+    flow_seconds: float
+    track_lifetime: float
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Frames:
@@ -54,22 +64,60 @@ class Frames:
             tf_mode=str(values["tf_mode"]),
             cloud_motion=values["cloud_fields"] == "motion",
             path_length=int(values["path_length"]),
+            flow_lines=int(values["flow_lines"]),
+            flow_seconds=float(values["flow_seconds"]),
+            track_lifetime=float(values["track_lifetime"]),
         )
 
 
 class EstimatePublisher:
-    """Sends estimates. `publish` is called by the worker, `forget` by anybody."""
+    """Sends estimates. `publish` is called by the worker, `publish_map` now and then, `forget` by anybody."""
 
     def __init__(self, publishers: Mapping[str, Publisher[Any]], frames: Frames) -> None:
         self._publishers = publishers
         self._frames = frames
         self._lock = threading.Lock()
         self._poses: deque[PoseStamped] = deque(maxlen=frames.path_length)
+        self._wanted = Wanted()
+        self._drawn_ns: int | None = None
+        self._map_ns: int | None = None
+
+    def wanted(self) -> Wanted:
+        """What of the next estimate has subscribers, for the worker to ask; the map and the tracks always go on."""
+        heard = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
+        apart = heard & {
+            output.name for output in (interface.STATIC_POINTS, interface.DYNAMIC_POINTS, interface.SCENE_FLOW)
+        }
+        whole = interface.POINTS.name in heard
+        every_view_moves = bool(apart) or (whole and self._frames.cloud_motion)
+        self._wanted = Wanted(cloud=whole or bool(apart), motion="all" if every_view_moves else "newest")
+        return self._wanted
 
     def forget(self) -> None:
-        """A new map begins: the path ends here."""
+        """A new map begins: the path ends here, what was drawn goes, and who has the old map gets an empty one."""
         with self._lock:
             self._poses.clear()
+            drawn_ns, self._drawn_ns = self._drawn_ns, None
+            map_ns, self._map_ns = self._map_ns, None
+        if drawn_ns is not None:
+            header = conversions.header(drawn_ns, self._frames.map_frame)
+            for output in (interface.SCENE_FLOW, interface.TRACKS):
+                self._send(output, lambda: markers.no_markers(header))
+        if map_ns is not None:  # it is latched: whoever comes later must not get it either
+            self._publishers[interface.MAP.name].publish(self._map_message(map_ns, Cloud.none()))
+
+    def publish_map(self, estimate: Estimate) -> None:
+        """The map as this estimate left it, if somebody subscribes and it was not sent yet."""
+        stamp_ns = estimate.stamp_ns
+        if stamp_ns == self._map_ns:
+            return
+        if self._send(interface.MAP, lambda: self._map_message(stamp_ns, estimate.static_map())):
+            with self._lock:
+                self._map_ns = stamp_ns
+
+    def _map_message(self, stamp_ns: int, cloud: Cloud) -> PointCloud2:
+        header = conversions.header(stamp_ns, self._frames.map_frame)
+        return conversions.cloud_message(header, cloud, with_motion=False)
 
     def publish_world(self, stamp_ns: int) -> None:
         """The constant transform that puts the map upright, if it is wanted."""
@@ -81,8 +129,11 @@ class EstimatePublisher:
 
     def publish(self, estimate: Estimate) -> None:
         """Everything of one estimate that has subscribers."""
+        with self._lock:
+            self._drawn_ns = estimate.stamp_ns
         self._camera(estimate)  # first, so that the transform is there when the cloud comes
         self._clouds(estimate)
+        self._tracks(estimate)
         self._images(estimate)
 
     def _clouds(self, estimate: Estimate) -> None:
@@ -97,10 +148,25 @@ class EstimatePublisher:
             header = conversions.header(estimate.stamp_ns, frame_id)
             return conversions.cloud_message(header, choose(cloud), self._frames.cloud_motion)
 
+        def flow() -> Any:
+            frame_id, cloud = placed()
+            header = conversions.header(estimate.stamp_ns, frame_id)
+            frames = self._frames
+            return markers.flow_markers(header, cloud, frames.flow_seconds, frames.flow_lines, line_width(estimate))
+
+        if not self._wanted.cloud:
+            return
         self._send(interface.POINTS, lambda: message(lambda cloud: cloud))
-        if estimate.motion_known:
+        if estimate.motion_known and self._wanted.motion == "all":
             self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
             self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
+            self._send(interface.SCENE_FLOW, flow)
+
+    def _tracks(self, estimate: Estimate) -> None:
+        header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
+        lifetime = self._frames.track_lifetime
+        width = line_width(estimate)
+        self._send(interface.TRACKS, lambda: markers.track_markers(header, estimate.tracks, lifetime, width))
 
     def _camera(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
@@ -122,14 +188,27 @@ class EstimatePublisher:
         self._send(interface.CONFIDENCE, lambda: conversions.float_image(header, estimate.conf))
         self._send(interface.DYNAMIC_MASK, lambda: conversions.mask_image(header, estimate.dynamic))
 
-    def _send(self, output: Output, build: Callable[[], Any]) -> None:
+    def _send(self, output: Output, build: Callable[[], Any]) -> bool:
+        """Build and send, if somebody subscribes; whether it was sent."""
         publisher = self._publishers[output.name]
-        if publisher.get_subscription_count():
+        wanted = publisher.get_subscription_count() > 0
+        if wanted:
             publisher.publish(build())
+        return wanted
 
 
 # Optical axes (x right, y down, z forward) in a body's (x forward, y left, z up): REP-103.
 WORLD_FROM_OPTICAL: Float64 = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+
+
+_LINE_PART = 0.003  # of the scene's depth: scenes without a scale may be of any size
+
+
+def line_width(estimate: Estimate) -> float:
+    """Of lines that are well seen in the scene, in its unit."""
+    depth = estimate.depth[::4, ::4]
+    depth = depth[np.isfinite(depth)]
+    return _LINE_PART * float(np.median(depth)) if depth.size else _LINE_PART
 
 
 def seen_from(cloud: Cloud, world_from_camera: Float64) -> Cloud:
