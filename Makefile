@@ -23,7 +23,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt requirements/ros-wheels.txt
 
 # The project itself, editable, and what the wheels lack of ROS 2.
 $(VENV)/.project: $(VENV)/.installed ros2_ws/src/dpm_ros/setup.py $(shell find ros2_ws/wheels -type f)
-	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[run,view,ros,train,dev]"
+	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation -e ".[run,export,view,ros,train,dev]"
 	$(BIN)/python -m pip install -q -c constraints.txt --no-build-isolation --no-deps -e ros2_ws/src/dpm_ros
 	$(BIN)/python ros2_ws/wheels/prepare.py
 	touch $@

@@ -124,3 +124,14 @@ def widened(fit: Fit, size: tuple[int, int]) -> Fit:
     """The same image in the middle of a larger box: how VGGT's loader makes images of one batch equal in size."""
     top, left = ((new - old) // 2 for new, old in zip(size, fit.size, strict=True))
     return replace(fit, origin=(fit.origin[0] - top, fit.origin[1] - left), size=size)
+
+
+def fit_inside(height: int, width: int, size: tuple[int, int]) -> Fit:
+    """A fixed size from any image: resized until both sides are covered, then the middle is kept.
+
+    For networks that were exported for one size; the families' own rules above come first where they give that size.
+    """
+    scale = max(size[0] / height, size[1] / width)
+    resized = (max(size[0], round(height * scale)), max(size[1], round(width * scale)))
+    origin = ((resized[0] - size[0]) // 2, (resized[1] - size[1]) // 2)
+    return Fit((height, width), resized, origin, size)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -17,11 +17,25 @@ from ..geometry.sim3 import DegenerateError, Sim3, robust_sim3
 from ..types import Prediction
 
 if TYPE_CHECKING:
-    from .pairs import PairNetwork, PairOutput, Size
+    from .pairs import PairOutput, Size
+
+
+class RelatesFrames(Protocol):
+    """What is asked of a network here; PairNetwork has it, and so has an engine that runs its exported graphs."""
+
+    @property
+    def knows_motion(self) -> bool:
+        """See PairNetwork."""
+
+    def second_at_first(self, output: PairOutput) -> tuple[Tensor, Tensor]:
+        """See PairNetwork."""
+
+    def relate_frames(self, tokens: Tensor, edges: Edges, size: Size) -> PairOutput:
+        """See PairNetwork."""
 
 
 def predict_from_pairs(
-    network: PairNetwork, tokens: Tensor, size: Size, times: Sequence[int], reference: int
+    network: RelatesFrames, tokens: Tensor, size: Size, times: Sequence[int], reference: int
 ) -> Prediction:
     """Pairs of the reference with every frame, and of every asked time with every frame.
 
@@ -110,7 +124,7 @@ def _own_view(said: _Said, view: int, frames: int, reference: int) -> _View:
     return _View(points, conf, _registered(points, unit * out.points_2[back], conf * out.conf_2[back]))
 
 
-def _at_time(network: PairNetwork, said: _Said, first: _View, time: int, view: int) -> tuple[Tensor, Tensor]:
+def _at_time(network: RelatesFrames, said: _Said, first: _View, time: int, view: int) -> tuple[Tensor, Tensor]:
     """P[view, time] and its confidence, from the pair (time, view). first: the frame of that time."""
     place = said.place[time, view]
     points, conf = network.second_at_first(said.output)

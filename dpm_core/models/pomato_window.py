@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import torch
 from torch import Tensor
@@ -16,16 +16,29 @@ from ..geometry.sim3 import DegenerateError, Sim3, robust_sim3
 from ..types import Prediction
 
 if TYPE_CHECKING:
-    from .pairs import Size
-    from .pomato import POMATONetwork
+    from .pairs import PairOutput, Size
 
 # Every n-th pixel, down and across, is enough to find a camera or a similarity.
 STRIDE = 4
 PNP_ITERATIONS = 100
 
 
+class Reconstructs(Protocol):
+    """What is asked of a network here; POMATONetwork has it, and so has an engine that runs its exported graphs."""
+
+    @property
+    def frames(self) -> int | None:
+        """See POMATONetwork."""
+
+    def second_at_first(self, output: PairOutput) -> tuple[Tensor, Tensor]:
+        """See POMATONetwork."""
+
+    def reconstruct(self, tokens: Tensor, size: Size, key: int) -> PairOutput:
+        """See POMATONetwork."""
+
+
 def predict_from_window(
-    network: POMATONetwork, tokens: Tensor, size: Size, times: Sequence[int], reference: int
+    network: Reconstructs, tokens: Tensor, size: Size, times: Sequence[int], reference: int
 ) -> Prediction:
     """One pass a key frame: the second map is every frame in the key's camera, the matched points are at its time.
 
@@ -65,7 +78,7 @@ def predict_from_window(
 
 
 def _pass(
-    network: POMATONetwork, window: Tensor, size: Size, key: int, frames: int
+    network: Reconstructs, window: Tensor, size: Size, key: int, frames: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Points and confidence of the second map and of the matched points, of the window's first `frames` frames."""
     out = network.reconstruct(window, size, key)
