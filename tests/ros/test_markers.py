@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Lines that are drawn are those of the estimate."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from dpm_ros import conversions
+from dpm_ros.markers import flow_markers, no_markers, track_markers
+from visualization_msgs.msg import Marker
+
+from dpm_core.io.colors import HUES, track_colors
+from dpm_core.types import Cloud, Tracks
+
+HEADER = conversions.header(1_700_000_000_123_456_789, "map")
+
+
+def positions(marker):
+    return np.array([[point.x, point.y, point.z] for point in marker.points])
+
+
+def cloud(count, moving):
+    random = np.random.default_rng(0)
+    vectors = random.normal(0, 1, (2, count, 3)).astype(np.float32)
+    colors, confidence = np.zeros((count, 3), np.uint8), np.ones(count, np.float32)
+    return Cloud(vectors[0], colors, confidence, vectors[1], np.arange(count) < moving)
+
+
+def test_a_line_of_flow_goes_from_where_a_point_is_to_where_it_will_be():
+    moving = cloud(9, moving=4)
+    (marker,) = flow_markers(HEADER, moving, seconds=0.5, most=100, width=0.01).markers
+    assert (marker.type, marker.action, marker.header) == (Marker.LINE_LIST, Marker.ADD, HEADER)
+    assert marker.scale.x == 0.01
+    lines = positions(marker).reshape(-1, 2, 3)
+    np.testing.assert_allclose(lines[:, 0], moving.points[:4], atol=1e-6)
+    np.testing.assert_allclose(lines[:, 1] - lines[:, 0], 0.5 * moving.velocity[:4], atol=1e-6)
+
+
+def test_of_many_lines_some_are_left_out_evenly():
+    many = cloud(1000, moving=1000)
+    (marker,) = flow_markers(HEADER, many, seconds=1, most=11, width=1).markers
+    begins = positions(marker)[::2]
+    chosen = [int(np.abs(many.points - begin).sum(1).argmin()) for begin in begins]
+    assert (len(chosen), chosen[0], chosen[-1]) == (11, 0, 999)
+    assert max(np.diff(chosen)) <= 101
+
+
+@pytest.mark.parametrize(("moving", "most"), [(0, 10), (5, 0)])
+def test_where_nothing_is_to_be_drawn_the_old_lines_go(moving, most):
+    (marker,) = flow_markers(HEADER, cloud(9, moving), seconds=1, most=most, width=1).markers
+    assert (marker.action, marker.points) == (Marker.DELETE, [])
+
+
+@pytest.fixture
+def tracks():
+    """Three points at three instants: one from the first on, one from the second, one from the last."""
+    points = np.arange(27, dtype=np.float32).reshape(3, 3, 3)
+    points[0, 1] = points[:2, 2] = np.nan
+    return Tracks(np.array([3, 40, 41]), (1, 2, 3), points, np.zeros((3, 3), np.uint8))
+
+
+def test_a_track_is_a_strip_from_where_it_began(tracks):
+    strips = track_markers(HEADER, tracks, lifetime=1.5, width=0.02).markers
+    assert [marker.id for marker in strips] == [3, 40], "one position is no line"
+    for marker in strips:
+        assert (marker.type, marker.action, marker.ns) == (Marker.LINE_STRIP, Marker.ADD, "tracks")
+        assert (marker.lifetime.sec, marker.lifetime.nanosec) == (1, 500_000_000)
+    np.testing.assert_array_equal(positions(strips[0]), tracks.points[:, 0])
+    np.testing.assert_array_equal(positions(strips[1]), tracks.points[1:, 1])
+
+
+def test_a_strip_fades_into_the_past_in_a_hue_of_its_own(tracks):
+    strips = track_markers(HEADER, tracks, lifetime=1, width=1).markers
+    for marker in strips:
+        assert len(marker.colors) == len(marker.points)
+        alphas = [color.a for color in marker.colors]
+        assert alphas == sorted(alphas)
+        assert alphas[-1] == 1
+    newest = [(strip.colors[-1].r, strip.colors[-1].g, strip.colors[-1].b) for strip in strips]
+    np.testing.assert_allclose(255 * np.array(newest), track_colors([3, 40]), atol=1e-3)
+
+
+def test_tracks_that_begin_together_have_hues_far_apart():
+    colors = track_colors(range(HUES)).astype(int)
+    assert len({tuple(color) for color in colors}) == HUES
+    assert np.abs(np.diff(colors, axis=0)).sum(1).min() > 100
+
+
+def test_identities_beyond_the_messages_range_are_kept_in_it(tracks):
+    (first, *_) = track_markers(HEADER, replace(tracks, ids=tracks.ids + 2**40), lifetime=1, width=1).markers
+    assert first.id == 3
+
+
+def test_no_tracks_are_no_markers():
+    assert track_markers(HEADER, Tracks.none(), lifetime=1, width=1).markers == []
+
+
+def test_all_can_be_taken_away():
+    (marker,) = no_markers(HEADER).markers
+    assert marker.action == Marker.DELETEALL
