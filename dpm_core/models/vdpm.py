@@ -117,20 +117,16 @@ class VDPMNetwork(WindowNetwork):
         )
 
     def _asked_maps(self, levels: Sequence[Tensor], size: tuple[int, int], request: Request) -> PointMaps:
-        """[B, T, S, H, W, ...]; times that are asked for the same views are decoded together."""
+        """[B, T, S, H, W, ...]. One time after another: together they fill caches and are slower."""
         frames = levels[0].shape[1]
-        conditions = self.conditions_at(levels, request.times)
+        conditions = self.conditions_at(levels, request.times).split(1, dim=1)
         if not request.times:
-            return self.maps_at(levels, conditions, size)
-        order: list[int] = []
-        parts = []
-        for views in dict.fromkeys(request.views):
-            places = [place for place, wanted in enumerate(request.views) if wanted == views]
-            maps = self.maps_at(levels, _at(places, conditions), size, _some(frames, views))
-            parts.append(_among(frames, views, maps))
-            order += places
-        back = [order.index(place) for place in range(len(order))]
-        return PointMaps(*(_at(back, torch.cat(maps, dim=1)) for maps in zip(*parts, strict=True)))
+            return self.maps_at(levels, *conditions, size)
+        maps = [
+            _among(frames, views, self.maps_at(levels, condition, size, _some(frames, views)))
+            for condition, views in zip(conditions, request.views, strict=True)
+        ]
+        return PointMaps(torch.cat([at.points for at in maps], 1), torch.cat([at.conf for at in maps], 1))
 
     def conditions_at(self, levels: Sequence[Tensor], times: Sequence[int]) -> Tensor:
         """What the decoder must know of these times. levels: from `aggregate` -> [B, T, 1, 2C].
