@@ -124,10 +124,10 @@ def render(view: View, material: Paint, samples: int) -> tuple[Tensor, Seen]:
     lit = _soft_shadow(view, bundles, hits, surface)
     pixel = 1 / view.intrinsics[bundles.scene, 0, 0]
     light = shade(bundles, hits, surface, lit, scenes, material, pixel)
-    light = untile(light.view(*hits.s.shape, 3), view.size)
+    light = torch.stack([untile(channel, view.size) for channel in light], 1)
     if samples > 1:
-        light = _smooth_edges(view, material, seen, light, untile(lit.view_as(hits.s), view.size), samples)
-    light = camera.motion_blur(light.movedim(-1, 1), shutter_motion(view, seen).flatten(0, 1).float())
+        light = _smooth_edges(view, material, seen, light, untile(lit, view.size), samples)
+    light = camera.motion_blur(light, shutter_motion(view, seen).flatten(0, 1).float())
     light = light.unflatten(0, scenes.seconds.shape)
     light = camera.lens(camera.expose(light, scenes.sensor, scenes.seconds), scenes.sensor)
     images = camera.develop(camera.noise(light, scenes.sensor, scenes.seconds))
@@ -141,7 +141,7 @@ def _seen(view: View, hits: Hits, surface: Surface) -> Seen:
         return untile(values, view.size).unflatten(0, shape)
 
     def vector(values: Vec) -> Tensor:
-        return torch.stack([picture(x.view_as(hits.s)) for x in values])
+        return torch.stack([picture(x) for x in values])
 
     return Seen(
         picture(hits.s),
@@ -154,7 +154,7 @@ def _seen(view: View, hits: Hits, surface: Surface) -> Seen:
 
 
 def _soft_shadow(view: View, bundles: Bundles, hits: Hits, surface: Surface) -> Tensor:
-    """Every second pixel sees one of 16 spots of the lamp; each takes the mean of 4 × 4 on its own surface. -> [M]."""
+    """Every second pixel sees one of 16 spots of the lamp; each takes the mean of 4 × 4 of its surface. -> [Q, G]."""
     place = torch.arange(TILE, device=hits.s.device)
     spot = (place[:, None] % SHADOW_GRID * SHADOW_GRID + place % SHADOW_GRID).flatten()
     asked = ((place[:, None] + place) % 2 == 0).flatten()
@@ -172,11 +172,11 @@ def _soft_shadow(view: View, bundles: Bundles, hits: Hits, surface: Surface) -> 
             same = number == part
             total = total + lit * same
             weight = weight + counted * same
-    return tiles(torch.where(weight > 0, total / weight.clamp_min(1), 1.0)).flatten()
+    return tiles(torch.where(weight > 0, total / weight.clamp_min(1), 1.0))
 
 
 def _smooth_edges(view: View, material: Paint, seen: Seen, light: Tensor, lit: Tensor, samples: int) -> Tensor:
-    """Pixels on an edge take the mean of several rays. light: [F, H, W, 3], lit: [F, H, W]."""
+    """Pixels on an edge take the mean of several rays. light: [F, 3, H, W], lit: [F, H, W]."""
     frame, row, column = _edges(seen).flatten(0, 1).nonzero(as_tuple=True)
     if len(frame) == 0:
         return light
@@ -189,9 +189,8 @@ def _smooth_edges(view: View, material: Paint, seen: Seen, light: Tensor, lit: T
     numbers = _surface_number(seen.part, seen.face).flatten(0, 1)
     near = _lit_near(lit, numbers, (frame, row, column), _surface_number(hits.part, hits.face))
     pixel = 1 / view.intrinsics[bundles.scene, 0, 0]
-    mean = shade(bundles, hits, surface, near.flatten(), view.scenes, material, pixel).view(-1, samples, 3).mean(1)
     light = light.clone()
-    light[frame, row, column] = mean
+    light[frame, :, row, column] = shade(bundles, hits, surface, near, view.scenes, material, pixel).mean(-1).T
     return light
 
 

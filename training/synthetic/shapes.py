@@ -112,8 +112,17 @@ def superquadric_distance(p: Vec, size: Vec, exponents: tuple[Tensor, Tensor]) -
     The left side g is a norm, so convex: {g <= 1} lies behind the plane where its tangent falls to 1, and
     (g - 1) / |grad g| is the distance to that plane.
     """
-    g, gradient = _superquadric_gauge(p, size, exponents)
-    return (g - 1) / dot(gradient, gradient).sqrt().clamp_min(_TINY)
+    across, up = exponents
+    u, v, w = (p_i.abs() / size_i + 1e-9 for p_i, size_i in zip(p, size, strict=True))
+    u_power, v_power, w_power = u ** (across - 1), v ** (across - 1), w ** (up - 1)
+    flat = u * u_power + v * v_power
+    disc = flat ** (up / across)
+    full = disc + w * w_power
+    g = full ** (1 / up)
+    # |grad g| without its common factor g / full.
+    inner = disc / flat
+    steep = (inner * u_power / size[0]).square() + (inner * v_power / size[1]).square() + (w_power / size[2]).square()
+    return (g - 1) * full / (g * steep.sqrt().clamp_min(_TINY))
 
 
 def _superquadric_gauge(p: Vec, size: Vec, exponents: tuple[Tensor, Tensor]) -> tuple[Tensor, Vec]:

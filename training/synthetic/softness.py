@@ -30,11 +30,22 @@ def deform(rest: Vec, state: Tensor) -> Vec:
 
 def relax(now: Vec, state: Tensor) -> Vec:
     """The point of the rest shape that is here now: the inverse of `deform`."""
+    return relaxed(now, relaxation(state).movedim(-1, 0))
+
+
+def relaxation(state: Tensor) -> Tensor:
+    """What `relax` needs of states [..., 6], worked out once for many points. [..., 8]."""
     stretch, twist, bend, amplitude, number, phase = state.unbind(-1)
+    across, along = (stretch / 2).exp(), (-stretch).exp()
+    return torch.stack([bend, amplitude, number, phase, amplitude * phase.sin(), -twist, across, along], -1)
+
+
+def relaxed(now: Vec, relaxation: Tensor) -> Vec:
+    """`relax` for the `relaxation` [8, ...] of a state."""
+    bend, amplitude, number, phase, shift, twist, across, along = relaxation.unbind(0)
     x, y, z = now
-    x = x - bend * z.square() - amplitude * ((number * z - phase).sin() + phase.sin())
-    x, y = _turn(x, y, -twist * z)
-    along, across = (-stretch).exp(), (stretch / 2).exp()
+    x = x - bend * z.square() - amplitude * (number * z - phase).sin() - shift
+    x, y = _turn(x, y, twist * z)
     return across * x, across * y, along * z
 
 

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -10,7 +12,8 @@ from .scene import GROUND, ROOM, TERRAIN, Surroundings
 from .shapes import Vec, along, unit
 from .trace import Bundles
 
-_STEPS, _SECANTS = 56, 5
+_ROUNDS, _STEPS, _SECANTS = 16, 8, 6
+_NEAR = 1e-5
 
 
 def nearest_surroundings(bundles: Bundles, surroundings: Surroundings) -> tuple[Tensor, Tensor]:
@@ -46,49 +49,87 @@ def _flat(bundles: Bundles, surroundings: Surroundings) -> tuple[Tensor, Tensor]
     return _within(bundles, surroundings, s), torch.zeros_like(s, dtype=torch.int64)
 
 
+@dataclass(frozen=True)
+class _OverHills:
+    """R bundles of G rays over hills.
+
+    Attributes:
+        origin, direction: [R, G] each.
+        wave, height, phase: [R, 6, 2], [R, 6], [R, 6] of `Surroundings`.
+        closing: [R, G] how fast a ray may come nearer to the ground, at most, metres a unit of s.
+        far: [R, G] where open ground ends.
+    """
+
+    origin: Vec
+    direction: Vec
+    wave: Tensor
+    height: Tensor
+    phase: Tensor
+    closing: Tensor
+    far: Tensor
+
+    def above(self, s: Tensor) -> Tensor:
+        """Metres over the ground. s: [R, G]."""
+        x, y, z = along(self.origin, self.direction, s)
+        for i in range(self.height.shape[1]):
+            turn = torch.addcmul(self.phase[:, i, None], self.wave[:, i, 0, None], x)
+            turn = torch.addcmul(turn, self.wave[:, i, 1, None], y)
+            z = torch.addcmul(z, self.height[:, i, None], turn.sin_(), value=-1)
+        return z
+
+    def rows(self, index: Tensor) -> _OverHills:
+        origin, direction = (tuple(x[index] for x in v) for v in (self.origin, self.direction))
+        rest = (self.wave, self.height, self.phase, self.closing, self.far)
+        return _OverHills(origin, direction, *(x[index] for x in rest))  # type: ignore[arg-type]
+
+
 def _hills(bundles: Bundles, surroundings: Surroundings) -> tuple[Tensor, Tensor]:
     """Safe steps by the steepest slope, then the secant method."""
     scene = bundles.scene
     o: Vec = bundles.origin.expand_as(bundles.direction).unbind(1)  # type: ignore[assignment]
     d: Vec = bundles.direction.unbind(1)  # type: ignore[assignment]
-    waves = (surroundings.wave[scene], surroundings.height[scene], surroundings.phase[scene])
-    steepest = (waves[1].abs() * waves[0].norm(dim=-1)).sum(-1, keepdim=True)
+    wave, height, phase = surroundings.wave[scene], surroundings.height[scene], surroundings.phase[scene]
+    steepest = (height.abs() * wave.norm(dim=-1)).sum(-1, keepdim=True)
     flat = (d[0].square() + d[1].square()).sqrt()
     closing = (flat * steepest - d[2]).clamp_min(1e-6)
-    top = waves[1].abs().sum(-1, keepdim=True)
     far = surroundings.far[scene, None] / flat.clamp_min(1e-9)
-
-    def above(s: Tensor) -> Tensor:
-        x, y, z = along(o, d, s)
-        return z - _height(waves, x, y)
-
+    rays = _OverHills(o, d, wave, height, phase, closing, far)
+    top = height.abs().sum(-1, keepdim=True)
     s = torch.where(d[2] < 0, (top - o[2]) / torch.where(d[2] < 0, d[2], -1.0), 0.0).clamp_min(0)
-    for _ in range(_STEPS):
-        s = torch.minimum(s + above(s) / closing, far)
-    value = above(s)
-    before, value_before = s * (1 - 1e-3), above(s * (1 - 1e-3))
+    s = _first_near(rays, s)
+    value = rays.above(s)
+    before, value_before = s * (1 - 1e-3), rays.above(s * (1 - 1e-3))
     close = value.abs() < 2e-2 * (1 + s)
     limit = 0.1 * s + 0.1
+    eps = torch.finfo(s.dtype).eps * (bundles.origin.abs().amax(1) + s)
     for _ in range(_SECANTS):
         slope = value - value_before
-        usable = (slope.abs() > torch.finfo(s.dtype).tiny) & (value.abs() > 0)
+        # At the last digits two values' difference is rounding, no slope.
+        usable = (slope != 0) & (value.abs() > 4 * eps)
         move = torch.where(usable, value * (s - before) / torch.where(usable, slope, 1.0), 0.0)
         before, value_before = s, value
         s = s - torch.maximum(torch.minimum(move, limit), -limit)
-        value = above(s)
-    exact = 64 * torch.finfo(s.dtype).eps
-    met = close & (value.abs() < exact * (bundles.origin.abs().amax(1) + s)) & (s > 0)
+        value = rays.above(s)
+    met = close & (value.abs() < 64 * eps) & (s > 0)
     s = torch.where(met, s, torch.inf)
     return _within(bundles, surroundings, s), torch.zeros_like(s, dtype=torch.int64)
 
 
-def _height(waves: tuple[Tensor, Tensor, Tensor], x: Tensor, y: Tensor) -> Tensor:
-    wave, height, phase = waves
-    total = torch.zeros_like(x)
-    for i in range(height.shape[1]):
-        turn = torch.addcmul(torch.addcmul(phase[:, i, None], wave[:, i, 0, None], x), wave[:, i, 1, None], y)
-        total = torch.addcmul(total, height[:, i, None], turn.sin())
-    return total
+def _first_near(rays: _OverHills, s: Tensor) -> Tensor:
+    """As near to the first meeting after s [R, G] as safe steps come, or `far`; bundles that are there step no more."""
+    s = s.clone()
+    row = torch.arange(len(s), device=s.device)
+    for _ in range(_ROUNDS):
+        reached = s[row]
+        for _ in range(_STEPS):
+            gap = rays.above(reached)
+            reached = torch.minimum(reached + gap / rays.closing, rays.far)
+        s[row] = reached
+        keep = ((gap > _NEAR * (1 + reached)) & (reached < rays.far)).any(1).nonzero()[:, 0]
+        if len(keep) == 0:
+            break
+        rays, row = rays.rows(keep), row[keep]
+    return s
 
 
 def _within(bundles: Bundles, surroundings: Surroundings, s: Tensor) -> Tensor:
@@ -98,10 +139,10 @@ def _within(bundles: Bundles, surroundings: Surroundings, s: Tensor) -> Tensor:
 
 
 def surroundings_normals(surroundings: Surroundings, scene: Tensor, face: Tensor, point: Vec) -> Vec:
-    """Unit normals towards the inside. scene, face: [M]; point: [M] each."""
+    """Unit normals towards the inside. scene: [Q]; face: [Q, G]; point: [Q, G] each."""
     one, zero = torch.ones_like(point[0]), torch.zeros_like(point[0])
     side = torch.where(face % 2 == 0, one, -one)
-    is_room = surroundings.kind[scene] == ROOM
+    is_room = (surroundings.kind[scene] == ROOM)[:, None]
     axis = torch.where(is_room, face // 2, 0)  # 0: up, 1: x, 2: y
     x = torch.where(axis == 1, side, zero)
     y = torch.where(axis == 2, side, zero)
@@ -114,8 +155,8 @@ def surroundings_normals(surroundings: Surroundings, scene: Tensor, face: Tensor
 def _hill_normals(surroundings: Surroundings, scene: Tensor, x: Tensor, y: Tensor) -> Vec:
     slope_x, slope_y = torch.zeros_like(x), torch.zeros_like(x)
     for i in range(surroundings.height.shape[1]):
-        wave = surroundings.wave[:, i][scene]
-        turn = wave[:, 0] * x + wave[:, 1] * y + surroundings.phase[:, i][scene]
-        rise = surroundings.height[:, i][scene] * turn.cos()
+        wave = surroundings.wave[scene, i, :, None]
+        turn = wave[:, 0] * x + wave[:, 1] * y + surroundings.phase[scene, i, None]
+        rise = surroundings.height[scene, i, None] * turn.cos()
         slope_x, slope_y = slope_x + rise * wave[:, 0], slope_y + rise * wave[:, 1]
     return unit((-slope_x, -slope_y, torch.ones_like(x)))

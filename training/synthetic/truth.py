@@ -92,7 +92,7 @@ def visibility(view: View, seen: Seen, times: tuple[int, ...]) -> Tensor:
         bundles = bundles_at(view, u, v, frame[rows])
         hits = trace(bundles, scenes, view.posed)
         rest = surface_at(bundles, hits, scenes, view.posed).rest
-        apart = [a.view_as(u) - tiles(b.flatten(0, 1))[rows] for a, b in zip(rest, seen.rest, strict=True)]
+        apart = [a - tiles(b.flatten(0, 1))[rows] for a, b in zip(rest, seen.rest, strict=True)]
         pixel_size = tiles(seen.depth.flatten(0, 1))[rows] / view.intrinsics[bundles.scene, 0, 0, None]
         same = dot((apart[0], apart[1], apart[2]), (apart[0], apart[1], apart[2])).sqrt() < near * pixel_size
         part = tiles(seen.part.flatten(0, 1))[rows]

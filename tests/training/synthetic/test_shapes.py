@@ -74,7 +74,7 @@ def meet(kind, size, exponents, origin, direction, state):
     many = (sizes.expand(RAYS, 3), torch.tensor(exponents, dtype=torch.float64).expand(RAYS, 2))
     if kind == shapes.SUPERQUADRIC and not state.any():
         return shapes.superquadric_hit(o, d, *many, begin, end)
-    field = _Field(kind, *many, state.expand(RAYS, 6))
+    field = _Field(kind, *(x.T for x in (*many, softness.relaxation(state.expand(RAYS, 6)))))
     bound = softness.stretch_bound(state, torch.tensor(REACH), torch.tensor(REACH)).expand(RAYS)
     return _march(field, o, d, begin, end, bound)
 

@@ -26,7 +26,7 @@ def seen_by(view):
     surface = surface_at(bundles, hits, view.scenes, view.posed)
 
     def picture(values):
-        return untile(values.view_as(hits.s), view.size).unflatten(0, view.scenes.seconds.shape)
+        return untile(values, view.size).unflatten(0, view.scenes.seconds.shape)
 
     vectors = [torch.stack([picture(x) for x in v]) for v in (surface.point, surface.rest, surface.normal)]
     return Seen(picture(hits.s), picture(hits.part), picture(hits.face), *vectors)
@@ -62,9 +62,9 @@ def there_and_back(view, seen, visible, times):
         hits = trace(rays, view.scenes, view.posed)
         surface = surface_at(rays, hits, view.scenes, view.posed)
         part = hits.part[:, 0]
-        then = torch.stack(surface.point, -1)
+        then = torch.stack(surface.point, -1)[:, 0]
         on = part >= 0
-        then[on] = world_points(tuple(x[on] for x in surface.rest), view.posed, (b * S + s)[on], part[on])
+        then[on] = world_points(tuple(x[on, 0] for x in surface.rest), view.posed, (b * S + s)[on], part[on])
         offset = then - view.world_from_camera[b, s, :3, 3]
         camera = (view.world_from_camera[b, s, :3, :3].mT @ offset[..., None])[..., 0]
         K = view.intrinsics[b]
