@@ -95,10 +95,10 @@ def graphs_of(network: Network, size: Size, window: int | None) -> list[ModuleGr
             pair = _Pair(network, size)
             return [encoder, ModuleGraph("pair", pair, {"first": tokens, "second": tokens}, pair.outputs)]
         assert isinstance(network, POMATONetwork)
-        inputs = {"tokens": (window, *tokens), "key": tokens}
+        inputs = {"window_tokens": (window, *tokens), "key": tokens}
         outputs = ("points_2", "conf_2", "matched_2", "conf_matched")
         return [encoder, ModuleGraph("window", _Reconstruction(network, size), inputs, outputs)]
-    window_inputs = {"tokens": (window or DEFAULT_WINDOW, *tokens)}
+    window_inputs = {"window_tokens": (window or DEFAULT_WINDOW, *tokens)}
     if isinstance(network, VGGTNetwork):
         return [encoder, ModuleGraph("window", _Scene(network, size), window_inputs, OWN)]
     dim = 2 * network.config.aggregator.dim

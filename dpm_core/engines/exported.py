@@ -96,7 +96,7 @@ class ExportedEngine:
         return predict_from_pairs(_Pairs(network, self._graphs["pair"]), window, size, times, reference=0)
 
     def _predict_at_times(self, network: VDPMNetwork, tokens: Sequence[Tensor], times: Sequence[int]) -> Prediction:
-        said = self._graphs["window"].run({"tokens": self._filled(tokens)})
+        said = self._graphs["window"].run({"window_tokens": self._filled(tokens)})
         frames = len(tokens)
         levels = {name: said[name] for name in LEVELS}
         maps = []
@@ -116,7 +116,7 @@ class ExportedEngine:
         )
 
     def _predict_standing(self, network: VGGTNetwork, tokens: Sequence[Tensor], times: Sequence[int]) -> Prediction:
-        said = self._graphs["window"].run({"tokens": self._filled(tokens)})
+        said = self._graphs["window"].run({"window_tokens": self._filled(tokens)})
         own_points, own_conf, world_from_camera, intrinsics = self._own(network, said, len(tokens))
         return Prediction(
             own_points=own_points,
@@ -186,5 +186,8 @@ class _Window:
 
     def reconstruct(self, tokens: Tensor, size: Size, key: int) -> PairOutput:
         """As POMATONetwork's; the first map, which is of the key frame alone, is not made."""
-        said = {name: value.clone() for name, value in self._graph.run({"tokens": tokens, "key": tokens[key]}).items()}
+        said = {
+            name: value.clone()
+            for name, value in self._graph.run({"window_tokens": tokens, "key": tokens[key]}).items()
+        }
         return PairOutput(points_1=said["points_2"][:0], conf_1=said["conf_2"][:0], **said)
