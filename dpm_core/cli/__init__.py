@@ -27,6 +27,7 @@ BUILT_IN = {
 
 # Commands of the ROS package: told in the help even where it is not installed.
 OF_ROS = {
+    "bag": "a bag with all that the node would say of its images (package dpm_ros)",
     "replay": "publish a bag's topics with /clock (package dpm_ros)",
     "record": "record topics into a bag (package dpm_ros)",
 }

@@ -14,6 +14,8 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from harness import ROOT
 
+from dpm_core.cli import OF_ROS
+
 PACKAGE = ROOT / "ros2_ws" / "src" / "dpm_ros"
 PREPARE = ROOT / "ros2_ws" / "wheels" / "prepare.py"
 FROM_WHEELS = os.path.exists(os.path.join(sys.prefix, "share", "rclpy", "package.xml"))
@@ -65,8 +67,7 @@ def test_the_installed_node_starts(installed):
 
 def test_the_commands_are_found_by_the_command_line():
     found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="dpm.commands")}
-    assert found["replay"] == "dpm_ros.replay:main"
-    assert found["record"] == "dpm_ros.record:main"
+    assert {name: found[name] for name in OF_ROS} == {name: f"dpm_ros.{name}:main" for name in OF_ROS}
 
 
 def test_package_xml_names_every_ros_package_that_is_imported():

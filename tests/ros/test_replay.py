@@ -167,8 +167,8 @@ def test_a_bag_that_is_there_is_not_written_over_unasked(refused, tmp_path):
 def test_an_unfinished_bag_leaves_nothing(tmp_path):
     def interrupted():
         with bags.BagWriter(tmp_path / "bag") as writer:
-            writer.add("/words", "std_msgs/msg/String", QoSProfile(depth=1))
-            writer.write("/words", 1, b"\0\1\0\0\1\0\0\0\0")
+            words = writer.add("/words", "std_msgs/msg/String", QoSProfile(depth=1))
+            writer.write(words, 1, b"\0\1\0\0\1\0\0\0\0")
             raise OSError("no space left")
 
     with pytest.raises(OSError, match="no space"):
@@ -179,8 +179,8 @@ def test_an_unfinished_bag_leaves_nothing(tmp_path):
 def test_overwriting_replaces_the_whole_folder(tmp_path):
     shutil.copytree(WALKING, tmp_path / "bag")
     with bags.BagWriter(tmp_path / "bag", overwrite=True) as writer:
-        writer.add("/words", "std_msgs/msg/String", QoSProfile(depth=1))
-        writer.write("/words", 1, b"\0\1\0\0\1\0\0\0\0")
+        words = writer.add("/words", "std_msgs/msg/String", QoSProfile(depth=1))
+        writer.write(words, 1, b"\0\1\0\0\1\0\0\0\0")
     assert [topic for topic, _, _ in recorded(tmp_path / "bag")] == ["/words"]
 
 

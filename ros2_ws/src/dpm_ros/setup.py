@@ -35,6 +35,10 @@ setup(
     ],
     entry_points={
         "console_scripts": ["dpm_node = dpm_ros.node:main"],
-        "dpm.commands": ["replay = dpm_ros.replay:main", "record = dpm_ros.record:main"],
+        "dpm.commands": [
+            "bag = dpm_ros.bag:main",
+            "replay = dpm_ros.replay:main",
+            "record = dpm_ros.record:main",
+        ],
     },
 )

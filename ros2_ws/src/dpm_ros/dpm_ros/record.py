@@ -67,10 +67,10 @@ class Recorder(Node):
         kind = bags.message_class(type_name)
         if kind is None:
             raise DpmError(f"{topic} is of type {type_name}, which is not installed here; leave it out")
-        self._writer.add(topic, type_name, qos)
+        room = self._writer.add(topic, type_name, qos)
 
         def write(raw: bytes) -> None:
-            self._writer.write(topic, self.get_clock().now().nanoseconds, raw)
+            self._writer.write(room, self.get_clock().now().nanoseconds, raw)
 
         self._ears.append(self.create_subscription(kind, topic, write, qos, raw=True))
         print(f"recording {topic}", flush=True)
