@@ -209,6 +209,7 @@ class Estimate:
         seconds: wall time of each stage, by name.
         scale: how lengths became metres; None where they are not.
         odometry: how the camera moves; None where no frame before it is in the window.
+        odom_from_camera: [4, 4] float64, metres, the camera in the robot's odometry frame, from the frame.
         tracks: what moves, followed through time.
         static_map: what does not move, of all that was seen since the map began; made when it is called.
     """
@@ -228,5 +229,6 @@ class Estimate:
     seconds: dict[str, float]
     scale: MetricScale | None = None
     odometry: Odometry | None = None
+    odom_from_camera: Float64 | None = None
     tracks: Tracks = field(default_factory=Tracks.none)
     static_map: Callable[[], Cloud] = Cloud.none

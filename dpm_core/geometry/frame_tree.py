@@ -92,6 +92,10 @@ class FrameTree:
                 return np.asarray(np.linalg.inv(to_target[ancestor]) @ ancestor_from_source, np.float64)
         return None
 
+    def joined(self, target: str, source: str) -> bool:
+        """Whether the two have a common ancestor, at whatever time."""
+        return bool(set(self._ancestors(target.lstrip("/"))) & set(self._ancestors(source.lstrip("/"))))
+
     def parent(self, child: str) -> str | None:
         """The name of a frame's parent; None where it has none."""
         edge = self._edges.get(child.lstrip("/"))
@@ -100,6 +104,13 @@ class FrameTree:
     def forget_moving(self) -> None:
         """Time went back: only what is constant stays."""
         self._edges = {child: edge for child, edge in self._edges.items() if edge.constant is not None}
+
+    def _ancestors(self, name: str) -> list[str]:
+        """The frame itself, its parent, and so on."""
+        names = [name]
+        while (edge := self._edges.get(names[-1])) is not None and edge.parent not in names:
+            names.append(edge.parent)
+        return names
 
     def _upwards(self, name: str, stamp_ns: int) -> Iterator[tuple[str, Float64]]:
         """(ancestor, ancestor_from_name), beginning with the frame itself."""

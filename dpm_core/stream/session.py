@@ -141,6 +141,7 @@ class Session:
             seconds=stages.seconds,
             scale=scale,
             odometry=odometry,
+            odom_from_camera=frame.odom_from_camera,
             tracks=self._tracker.tracks(),
             static_map=partial(map_cloud, self._static_map.cells()),
         )

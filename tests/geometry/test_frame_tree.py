@@ -63,6 +63,14 @@ def test_frames_that_are_not_joined_have_none():
     assert tree.lookup("odom", "never heard of", SECOND) is None
 
 
+def test_joined_is_at_whatever_time():
+    tree = robot()
+    tree.add("somewhere", "else", None, pose())
+    assert tree.joined("odom", "camera")
+    assert tree.joined("camera", "odom")
+    assert not tree.joined("camera", "else")
+
+
 def test_poses_may_come_late_and_twice():
     tree = FrameTree()
     for second in (0, 3, 1, 2, 2):

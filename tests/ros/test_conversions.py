@@ -10,11 +10,12 @@ from dpm_ros import bridge, conversions
 from dpm_ros.publishing import WORLD_FROM_OPTICAL
 from hypothesis import given
 from hypothesis import strategies as st
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointField
+from sensor_msgs.msg import CompressedImage, Image, PointField
 
 from dpm_core.errors import DpmError
+from dpm_core.io.camera_info import read_calibration
 from dpm_core.io.images import decode_image
-from dpm_core.types import Cloud
+from dpm_core.types import Cloud, Odometry
 
 HEADER = conversions.header(1_341_846_434_710_184_123, "camera")
 INTRINSICS = np.array([[500.0, 0, 320], [0, 510, 240], [0, 0, 1]])
@@ -65,14 +66,52 @@ def test_what_no_reader_knows_is_a_users_error():
 
 def test_calibration_comes_back():
     info = conversions.camera_info(HEADER, INTRINSICS, 480, 640)
-    np.testing.assert_array_equal(conversions.intrinsics_from_camera_info(info), INTRINSICS)
+    calibration = read_calibration(info)
+    np.testing.assert_array_equal(calibration.intrinsics, INTRINSICS)
+    assert (calibration.size, calibration.lens) == ((480, 640), None)
     np.testing.assert_array_equal(np.reshape(info.p, (3, 4)), np.c_[INTRINSICS, np.zeros(3)])
     assert (info.header, info.height, info.width, info.distortion_model) == (HEADER, 480, 640, "plumb_bob")
 
 
-def test_an_uncalibrated_camera_has_no_intrinsics():
-    assert conversions.intrinsics_from_camera_info(CameraInfo()) is None
-    assert conversions.intrinsics_from_camera_info(CameraInfo(k=np.full(9, np.nan))) is None
+def test_depth_is_read_in_metres():
+    millimetres = np.array([[0, 1500], [65535, 2]], np.uint16)
+    message = Image(height=2, width=2, encoding="16UC1", step=4, data=millimetres.tobytes())
+    np.testing.assert_allclose(conversions.depth_from_image(message), millimetres / 1000, rtol=1e-6)
+
+
+def test_a_pose_in_words_is_that_pose():
+    pose = conversions.pose_of_words("0.1, -0.2 0.3  -0.5 0.5 -0.5 0.5")
+    np.testing.assert_allclose(pose[:3, :3], WORLD_FROM_OPTICAL[:3, :3], atol=1e-12)
+    np.testing.assert_allclose(pose[:3, 3], [0.1, -0.2, 0.3])
+    assert conversions.pose_of_words(" ") is None
+
+
+@pytest.mark.parametrize("words", ["1 2 3", "a b c d e f g", "0 0 0 0 0 0 0", "nan 0 0 0 0 0 1"])
+def test_words_that_are_no_pose_are_named(words):
+    with pytest.raises(DpmError, match=r"is no pose; write seven numbers"):
+        conversions.pose_of_words(words)
+
+
+def test_poses_of_messages_come_back():
+    pose = np.eye(4)
+    pose[:3] = np.c_[WORLD_FROM_OPTICAL[:3, :3], [1.0, 2.0, 3.0]]
+    message = conversions.pose_message(HEADER, pose).pose
+    np.testing.assert_allclose(conversions.pose_from_message(message), pose, atol=1e-12)
+    transform = conversions.transform_message(HEADER, "camera", pose).transform
+    np.testing.assert_allclose(conversions.pose_from_transform(transform), pose, atol=1e-12)
+
+
+def test_odometry_has_pose_twist_and_their_covariances():
+    random = np.random.default_rng(1)
+    pose_covariance, twist_covariance = random.normal(size=(2, 6, 6))
+    moving = Odometry(pose_covariance, np.array([1.0, 2, 3]), np.array([4.0, 5, 6]), twist_covariance)
+    message = conversions.odometry_message(HEADER, "camera", np.eye(4), moving)
+    assert (message.header, message.child_frame_id) == (HEADER, "camera")
+    twist = message.twist.twist
+    assert [twist.linear.x, twist.linear.y, twist.linear.z] == [1, 2, 3]
+    assert [twist.angular.x, twist.angular.y, twist.angular.z] == [4, 5, 6]
+    np.testing.assert_array_equal(np.reshape(message.pose.covariance, (6, 6)), pose_covariance)
+    np.testing.assert_array_equal(np.reshape(message.twist.covariance, (6, 6)), twist_covariance)
 
 
 def cloud(count=4):

@@ -8,6 +8,7 @@ from diagnostic_msgs.msg import DiagnosticStatus
 from dpm_ros.diagnostics import Health, diagnostic_status
 
 from dpm_core.stream import Percentiles, Statistics
+from dpm_core.types import MetricScale
 
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
@@ -20,7 +21,10 @@ HEALTHY = Health(
     engine="vdpm-mini (torch, cpu)",
     notice=None,
     unit="m",
+    scale=MetricScale(0.375, 0.0123, "depth"),
     stamp_age=0.25,
+    clock_ns=10**18,
+    clock_stands=False,
     silent_for=0.1,
     silence_limit=5.0,
 )
@@ -50,12 +54,20 @@ def test_rates_latency_and_faults_are_told():
     assert (values["unit"], values["engine"], values["stamp age (s)"]) == ("m", "vdpm-mini (torch, cpu)", "0.250")
 
 
+def test_the_scale_is_told_with_its_uncertainty_and_its_source():
+    values = told(HEALTHY)
+    assert values["scale"] == "0.375 m a unit of the network"
+    assert (values["scale uncertainty (%)"], values["scale source"]) == ("1.23", "depth")
+    assert told(replace(HEALTHY, unit="network", scale=None))["scale"] == "unscaled"
+
+
 @pytest.mark.parametrize(
     ("change", "before", "expected"),
     [
         ({}, BEFORE, (OK, "running")),
         ({"notice": "untrained weights"}, BEFORE, (OK, "untrained weights")),
         ({"silent_for": 7.0}, BEFORE, (ERROR, "no images for 7 s")),
+        ({"silent_for": 7.0, "clock_stands": True}, BEFORE, (WARN, "paused: /clock stands still")),
         ({"rejected": {"unreadable image": 5}}, BEFORE, (WARN, "dropped by unreadable image: 3")),
         ({"rejected": {"unreadable image": 5}}, HEALTHY, (ERROR, "no estimates; dropped by unreadable image: 3")),
         ({"state": "inactive", "silent_for": 99.0}, BEFORE, (OK, "inactive")),

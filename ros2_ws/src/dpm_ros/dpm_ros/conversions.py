@@ -12,10 +12,14 @@ import numpy as np
 import torch
 from builtin_interfaces.msg import Time
 from geometry_msgs.msg import Pose, PoseStamped, Transform, TransformStamped
+from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from dpm_core.errors import DpmError
+from dpm_core.geometry.frame_tree import pose_from
 from dpm_core.geometry.rotations import quaternion_from_rotation
+from dpm_core.io.depth import decode_depth
 from dpm_core.io.images import decode_compressed, decode_image
 from dpm_core.kernels import cloud_layout, pack_cloud
 
@@ -25,6 +29,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from dpm_core.types import Bool, Cloud, Float32, Float64, UInt8
+    from dpm_core.types import Odometry as CameraOdometry
 
 _Message = TypeVar("_Message")
 
@@ -67,11 +72,45 @@ def rgb_from_compressed(message: CompressedImage) -> UInt8:
     return decode_compressed(message.format, message.data)
 
 
-def intrinsics_from_camera_info(message: CameraInfo) -> Float64 | None:
-    """[3, 3] pixels of the image of the message's size; None where the camera says that it is not calibrated."""
-    intrinsics = np.array(message.k, np.float64).reshape(3, 3)
-    usable = np.isfinite(intrinsics).all() and intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0
-    return intrinsics if usable else None
+def depth_from_image(message: Image) -> Float32:
+    """[h, w] float32, metres; 0 or not finite where there is none.
+
+    Raises:
+        DpmError: the encoding is neither 16UC1 nor 32FC1, or the sizes contradict each other.
+    """
+    return decode_depth(
+        message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
+    )
+
+
+def pose_from_message(message: Pose) -> Float64:
+    """[4, 4]; NaN where the quaternion is 0."""
+    place, turn = message.position, message.orientation
+    return pose_from((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
+
+
+def pose_from_transform(message: Transform) -> Float64:
+    """parent_from_child, [4, 4]; NaN where the quaternion is 0."""
+    place, turn = message.translation, message.rotation
+    return pose_from((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
+
+
+def pose_of_words(words: str) -> Float64 | None:
+    """[4, 4] of "x y z qx qy qz qw", metres; None of no words.
+
+    Raises:
+        DpmError: the words are not seven finite numbers, or the quaternion is 0.
+    """
+    if not words.strip():
+        return None
+    try:
+        x, y, z, qx, qy, qz, qw = map(float, words.replace(",", " ").split())
+    except ValueError:
+        x = y = z = qx = qy = qz = qw = float("nan")
+    pose = pose_from((x, y, z), (qx, qy, qz, qw))
+    if not np.isfinite(pose).all():
+        raise DpmError(f"'{words}' is no pose; write seven numbers: x y z qx qy qz qw, metres and a quaternion")
+    return pose
 
 
 def camera_info(header: Header, intrinsics: Float64, height: int, width: int) -> CameraInfo:
@@ -129,6 +168,23 @@ def pose_message(header: Header, world_from_camera: Float64) -> PoseStamped:
     pose.position.x, pose.position.y, pose.position.z = map(float, world_from_camera[:3, 3])
     _set_quaternion(pose.orientation, world_from_camera)
     return PoseStamped(header=header, pose=pose)
+
+
+def odometry_message(
+    header: Header, child_frame: str, world_from_camera: Float64, odometry: CameraOdometry
+) -> Odometry:
+    """Pose in the header's frame, twist along the camera's axes, each with its covariance (REP-105).
+
+    world_from_camera: [4, 4] rigid.
+    """
+    message = Odometry(header=header, child_frame_id=child_frame)
+    message.pose.pose = pose_message(header, world_from_camera).pose
+    message.pose.covariance = np.ascontiguousarray(odometry.pose_covariance, np.float64).ravel()
+    twist = message.twist.twist
+    twist.linear.x, twist.linear.y, twist.linear.z = map(float, odometry.linear)
+    twist.angular.x, twist.angular.y, twist.angular.z = map(float, odometry.angular)
+    message.twist.covariance = np.ascontiguousarray(odometry.twist_covariance, np.float64).ravel()
+    return message
 
 
 def transform_message(header: Header, child_frame: str, parent_from_child: Float64) -> TransformStamped:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from diagnostic_msgs.msg import DiagnosticStatus, KeyValue
 
 from dpm_core.stream import Statistics
+from dpm_core.types import MetricScale
 
 
 @dataclass(frozen=True)
@@ -24,7 +25,10 @@ class Health:
         engine: model, backend and device.
         notice: what must be known of the weights, or None.
         unit: of the newest estimate, "" before the first.
+        scale: what made metres of its unit, None where nothing did.
         stamp_age: seconds from the newest estimate's stamp to now by the node's clock; None before the first.
+        clock_ns: the node's clock.
+        clock_stands: whether simulated time did not go on since the moment before.
         silent_for: seconds since the newest image.
         silence_limit: seconds without images that are an error.
     """
@@ -37,7 +41,10 @@ class Health:
     engine: str
     notice: str | None
     unit: str
+    scale: MetricScale | None
     stamp_age: float | None
+    clock_ns: int
+    clock_stands: bool
     silent_for: float
     silence_limit: float
 
@@ -68,6 +75,8 @@ def diagnostic_status(name: str, now: Health, before: Health | None) -> Diagnost
 def _judge(now: Health, before: Health | None) -> tuple[bytes, str]:
     if now.state != "active":
         return DiagnosticStatus.OK, now.state
+    if now.clock_stands:
+        return DiagnosticStatus.WARN, "paused: /clock stands still"
     if now.silent_for > now.silence_limit:
         return DiagnosticStatus.ERROR, f"no images for {now.silent_for:.0f} s"
     lost = {reason: count - (before.dropped.get(reason, 0) if before else 0) for reason, count in now.dropped.items()}
@@ -89,6 +98,7 @@ def _values(now: Health, before: Health | None) -> list[KeyValue]:
         "engine": now.engine,
         "notice": now.notice or "",
         "unit": now.unit,
+        **_scale(now.scale),
         "frames in": now.frames_in,
         "estimates out": now.estimates_out,
         "waiting": now.statistics.waiting if now.statistics else 0,
@@ -104,6 +114,16 @@ def _values(now: Health, before: Health | None) -> list[KeyValue]:
             for name, seconds in (("p50", spread.p50), ("p95", spread.p95), ("max", spread.max))
         }
     return [KeyValue(key=key, value=str(value)) for key, value in values.items()]
+
+
+def _scale(scale: MetricScale | None) -> dict[str, str]:
+    if scale is None:
+        return {"scale": "unscaled"}
+    return {
+        "scale": f"{scale.metres_per_unit:.6g} m a unit of the network",
+        "scale uncertainty (%)": f"{100 * scale.relative_sigma:.2f}",
+        "scale source": scale.source,
+    }
 
 
 def _rate(now: Health, before: Health | None, count: str) -> str:

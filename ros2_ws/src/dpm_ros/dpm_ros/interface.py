@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from diagnostic_msgs.msg import DiagnosticArray
 from geometry_msgs.msg import PoseStamped
-from nav_msgs.msg import Path
+from nav_msgs.msg import Odometry, Path
 from rclpy.qos import DurabilityPolicy, HistoryPolicy, QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2
 from std_srvs.srv import Trigger
@@ -65,9 +65,12 @@ TRACKS = Output(
 MAP = Output(
     "map", PointCloud2, "what does not move, of all that was seen since the map began; 1 Hz at most", latched=True
 )
+ODOMETRY = Output(
+    "odometry", Odometry, "the camera in the map frame and its twist along its own axes, with covariances", depth=10
+)
 POSE = Output("pose", PoseStamped, "the camera in the map frame", depth=10)
 PATH = Output("path", Path, "the newest poses since the map began, at most `path_length`")
-TF = Output("/tf", TFMessage, "map → camera, as `tf_mode` says", depth=100)
+TF = Output("/tf", TFMessage, "map → camera, or map → odom, as `tf_mode` says", depth=100)
 STATIC_TF = Output("/tf_static", TFMessage, "`world_frame` → map: upright as far as the first camera was", latched=True)
 DEPTH = Output("depth/image", Image, "32FC1, along the optical axis, NaN where there is none (REP-118)")
 DEPTH_INFO = Output("depth/camera_info", CameraInfo, "intrinsics of the published size")
@@ -84,6 +87,7 @@ OUTPUTS: tuple[Output, ...] = (
     SCENE_FLOW,
     TRACKS,
     MAP,
+    ODOMETRY,
     POSE,
     PATH,
     TF,
@@ -101,7 +105,10 @@ COMPRESSED = Input(
 )
 CAMERA_INFO = Input("camera_info", CameraInfo, "optional calibration of the camera")
 
-INPUTS: tuple[Input, ...] = (IMAGE, COMPRESSED, CAMERA_INFO)
+DEPTH_IN = Input("depth", Image, "optional depth of the same view, 16UC1 (mm) or 32FC1 (m): makes lengths metres")
+ODOM = Input("odom", Odometry, "optional odometry of the robot, where `odom_from` is topic: makes lengths metres")
+
+INPUTS: tuple[Input, ...] = (IMAGE, COMPRESSED, CAMERA_INFO, DEPTH_IN, ODOM)
 
 RESET = Input("~/reset", Trigger, "forget all frames and begin a new map")
 SAVE_MAP = Input("~/save_map", Trigger, "write the map as a PLY file into `map_folder`; the answer names it")

@@ -16,24 +16,25 @@ from typing import Any
 import rclpy
 from diagnostic_msgs.msg import DiagnosticArray
 from rcl_interfaces.msg import SetParametersResult
-from rclpy.clock import Clock
+from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
+from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
 from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
-from sensor_msgs.msg import CameraInfo, CompressedImage, Image
 from std_srvs.srv import Trigger
 
 from dpm_core.engines import Engine, open_engine
 from dpm_core.errors import DpmError
 from dpm_core.stream import Fault, LiveSession, Session
-from dpm_core.types import Estimate, Float64, Frame, UInt8
+from dpm_core.types import Estimate, Frame
 
 from . import conversions, interface, parameters
 from .diagnostics import Health, diagnostic_status
 from .ending import told_to_end
 from .faults import FaultLog
+from .inputs import Inputs
 from .publishing import EstimatePublisher, Frames
 from .saving import save_map
 
@@ -58,11 +59,9 @@ class DpmNode(LifecycleNode):
         self._live: LiveSession | None = None
         self._outputs: dict[str, Any] = {}
         self._publishing: EstimatePublisher | None = None
-        self._inputs: list[Any] = []
-        self._calibration: CameraInfo | None = None
+        self._inputs: Inputs | None = None
         self._rejected: Counter[str] = Counter()
         self._newest: Estimate | None = None
-        self._image_seen = time.monotonic()
         self._health: Health | None = None
         self._diagnostics = self.create_publisher(
             DiagnosticArray, interface.DIAGNOSTICS.name, interface.DIAGNOSTICS.qos
@@ -71,6 +70,8 @@ class DpmNode(LifecycleNode):
         steady = Clock(clock_type=ClockType.STEADY_TIME)
         self.create_timer(1.0, self._tell_health, clock=steady)
         self.create_timer(1.0, self._tell_map, clock=steady)
+        jumps = JumpThreshold(min_forward=None, min_backward=Duration(nanoseconds=-1), on_clock_change=True)
+        self._jumps = self.get_clock().create_jump_callback(jumps, post_callback=self._on_clock_jump)
         self.create_service(Trigger, interface.RESET.name, self._reset)
         self.create_service(Trigger, interface.SAVE_MAP.name, self._save_map)
         self.add_on_set_parameters_callback(self._check_parameters)
@@ -148,26 +149,14 @@ class DpmNode(LifecycleNode):
         self._live = LiveSession(session, self._on_estimate, self._on_fault, self._publishing.wanted)
         self._publishing.forget()
         self._publishing.publish_world(self.get_clock().now().nanoseconds)
-        self._image_seen = time.monotonic()
-        self._subscribe(values)
+        self._inputs = Inputs(self, values, self._offer, self._reject, self._faults.report)
+        self.get_logger().info(f"reads {self._inputs.topic}")
         return done
 
-    def _subscribe(self, values: dict[str, parameters.Value]) -> None:
-        qos = parameters.image_qos(values)
-        image = self.resolve_topic_name(interface.IMAGE.name)
-        if values["image_transport"] == "compressed":
-            topic = f"{image}/compressed"
-            self._inputs = [self.create_subscription(CompressedImage, topic, self._on_compressed, qos)]
-        else:
-            topic = image
-            self._inputs = [self.create_subscription(Image, topic, self._on_image, qos)]
-        info = interface.CAMERA_INFO
-        self._inputs.append(self.create_subscription(info.type, info.name, self._on_camera_info, qos))
-        self.get_logger().info(f"reads {self._inputs[0].topic_name}")
-
     def _stop(self) -> None:
-        while self._inputs:
-            self.destroy_subscription(self._inputs.pop())
+        if self._inputs is not None:
+            self._inputs.close()
+            self._inputs = None
         if self._live is not None and not self._live.close():
             self.get_logger().error("the worker is still in the network; it ends with the process")
         self._live = None
@@ -181,46 +170,29 @@ class DpmNode(LifecycleNode):
 
     # Messages.
 
-    def _on_image(self, message: Image) -> None:
-        self._offer(message, lambda: conversions.rgb_from_image(message))
-
-    def _on_compressed(self, message: CompressedImage) -> None:
-        self._offer(message, lambda: conversions.rgb_from_compressed(message))
-
-    def _on_camera_info(self, message: CameraInfo) -> None:
-        self._calibration = message
-
-    def _offer(self, message: Image | CompressedImage, decode: Callable[[], UInt8]) -> None:
-        self._image_seen = time.monotonic()
-        try:
-            image = decode()
-        except DpmError as error:
-            self._reject("unreadable image", str(error))
-            return
-        except Exception as error:  # whatever a topic holds, the node lives
-            self._reject("unreadable image", f"{type(error).__name__}: {error}")
-            return
-        if self._live is None:
-            return
-        frame_id = message.header.frame_id or "camera"
-        stamp_ns = conversions.nanoseconds(message.header.stamp)
-        self._live.offer(Frame(stamp_ns, image, frame_id, self._intrinsics(*image.shape[:2])))
+    def _offer(self, frame: Frame) -> None:
+        if self._live is not None:
+            self._live.offer(frame)
 
     def _reject(self, cause: str, why: str) -> None:
         self._rejected[cause] += 1
         self._faults.report(cause, why)
 
-    def _intrinsics(self, height: int, width: int) -> Float64 | None:
-        info = self._calibration
-        if info is None:
-            return None
-        if (info.height, info.width) != (height, width):
-            self._faults.report(
-                "calibration",
-                f"camera_info is of {info.width} x {info.height}, the image is {width} x {height}; it is not used",
-            )
-            return None
-        return conversions.intrinsics_from_camera_info(info)
+    def _on_clock_jump(self, jump: TimeJump) -> None:
+        """The bag loops, or the time that the node goes by is another: nothing of before belongs to what comes."""
+        back = -jump.delta.nanoseconds * 1e-9
+        why = f"the clock went back by {back:.3f} s" if back > 0 else "the node goes by another clock"
+        self._faults.report("clock", f"{why}; a new map begins")
+        self._begin_anew()
+
+    def _begin_anew(self) -> None:
+        if self._inputs is not None:
+            self._inputs.forget()
+        if self._live is not None:
+            self._live.reset()
+        self._newest = None
+        if self._publishing is not None:
+            self._publishing.forget()
 
     # The worker's side.
 
@@ -239,10 +211,8 @@ class DpmNode(LifecycleNode):
     def _reset(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
         response.success = self._live is not None
         response.message = "a new map begins" if self._live is not None else "not active; nothing to reset"
-        if self._live is not None and self._publishing is not None:
-            self._live.reset()
-            self._newest = None
-            self._publishing.forget()
+        if self._live is not None:
+            self._begin_anew()
         return response
 
     def _save_map(self, _: Trigger.Request, response: Trigger.Response) -> Trigger.Response:
@@ -280,8 +250,8 @@ class DpmNode(LifecycleNode):
 
     def _tell_health(self) -> None:
         now = self._health_now()
-        if now.state == "active" and now.silent_for > now.silence_limit:
-            self._faults.report("no images", f"none on {self._inputs[0].topic_name} for {now.silent_for:.0f} s")
+        if self._inputs is not None and now.silent_for > now.silence_limit and not now.clock_stands:
+            self._faults.report("no images", f"none on {self._inputs.topic} for {now.silent_for:.0f} s")
         status = diagnostic_status(f"{self.get_fully_qualified_name().lstrip('/')}: stream", now, self._health)
         self._health = now
         self._diagnostics.publish(DiagnosticArray(header=self._stamped_now(), status=[status]))
@@ -292,12 +262,16 @@ class DpmNode(LifecycleNode):
             return "active"
         return "unconfigured" if self._engine is None else "inactive"
 
+    @property
+    def _simulated(self) -> bool:
+        return bool(self.get_parameter("use_sim_time").value)
+
     def _stamped_now(self) -> Any:
         return conversions.header(self.get_clock().now().nanoseconds, "")
 
     def _health_now(self) -> Health:
         newest = self._newest
-        age = None if newest is None else (self.get_clock().now().nanoseconds - newest.stamp_ns) * 1e-9
+        clock_ns = self.get_clock().now().nanoseconds
         return Health(
             state=self._state,
             seconds=time.monotonic(),
@@ -307,8 +281,11 @@ class DpmNode(LifecycleNode):
             engine=self._engine.name if self._engine is not None else "",
             notice=self._engine.notice if self._engine is not None else None,
             unit=newest.unit if newest is not None else "",
-            stamp_age=age,
-            silent_for=time.monotonic() - self._image_seen,
+            scale=newest.scale if newest is not None else None,
+            stamp_age=None if newest is None else (clock_ns - newest.stamp_ns) * 1e-9,
+            clock_ns=clock_ns,
+            clock_stands=self._simulated and self._health is not None and self._health.clock_ns == clock_ns,
+            silent_for=0.0 if self._inputs is None else time.monotonic() - self._inputs.image_seen,
             silence_limit=self.get_parameter("no_image_timeout").value,
         )
 

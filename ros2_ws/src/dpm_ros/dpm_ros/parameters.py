@@ -81,13 +81,23 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("image_qos", "sensor_data", "reliability asked of the camera", choices=("sensor_data", "reliable")),
     Parameter("image_qos_depth", 5, "images that the middleware keeps while one is read", range=(1, 1000)),
     Parameter("no_image_timeout", 5.0, "seconds without images after which it is said", range=(0.1, 3600.0)),
+    Parameter("sync_wait", 0.1, "seconds that an image waits for its calibration, depth, odometry", range=(0.0, 10.0)),
+    Parameter("sync_tolerance", 0.02, "seconds between the stamps of an image and its depth", range=(0.0, 10.0)),
+    Parameter("odom_from", "topic", "whence the odometry is: `odom`, or /tf", choices=("topic", "tf")),
+    Parameter("odom_frame", "odom", "the robot's odometry frame"),
+    Parameter("base_frame", "base_link", "the robot's body"),
+    Parameter(
+        "base_from_camera",
+        "",
+        "pose of the camera's optical frame in base_frame, x y z qx qy qz qw; empty where /tf_static tells",
+    ),
     # What goes out.
     Parameter("map_frame", "map", "frame of poses and path: the first camera's, optical axes"),
     Parameter(
         "cloud_frame", "camera", "clouds are in the image's own frame, or in map_frame", choices=("camera", "map")
     ),
     Parameter("world_frame", "world", "parent of map_frame with z up, sent on /tf_static; empty for none"),
-    Parameter("tf_mode", "map_camera", "which transform is sent on /tf", choices=("none", "map_camera")),
+    Parameter("tf_mode", "map_camera", "which transform is sent on /tf", choices=("none", "map_camera", "odom_base")),
     Parameter("cloud_fields", "color", "x y z rgb, or with confidence vx vy vz", choices=("color", "motion")),
     Parameter("path_length", 1024, "poses kept in `path`", range=(1, 100_000)),
     Parameter("flow_lines", 1000, "most lines of `scene_flow`", range=(0, 100_000)),

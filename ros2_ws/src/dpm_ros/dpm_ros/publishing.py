@@ -36,7 +36,8 @@ class Frames:
         map_frame: of poses and path.
         cloud_frame: "camera" for the image's own frame, as other sensors' clouds have it, or "map".
         world_frame: its upright parent; empty for none.
-        tf_mode: "map_camera" or "none".
+        tf_mode: "map_camera", "odom_base" (the correction map → odom) or "none".
+        odom_frame: the robot's odometry frame.
         cloud_motion: whether clouds carry confidence and velocity.
         path_length: poses kept in the path.
         flow_lines: most lines of scene flow.
@@ -48,6 +49,7 @@ class Frames:
     cloud_frame: str
     world_frame: str
     tf_mode: str
+    odom_frame: str
     cloud_motion: bool
     path_length: int
     flow_lines: int
@@ -62,6 +64,7 @@ class Frames:
             cloud_frame=str(values["cloud_frame"]),
             world_frame=str(values["world_frame"]),
             tf_mode=str(values["tf_mode"]),
+            odom_frame=str(values["odom_frame"]),
             cloud_motion=values["cloud_fields"] == "motion",
             path_length=int(values["path_length"]),
             flow_lines=int(values["flow_lines"]),
@@ -81,6 +84,7 @@ class EstimatePublisher:
         self._wanted = Wanted()
         self._drawn_ns: int | None = None
         self._map_ns: int | None = None
+        self._unit: str | None = None
 
     def wanted(self) -> Wanted:
         """What of the next estimate has subscribers, for the worker to ask; the map and the tracks always go on."""
@@ -128,7 +132,10 @@ class EstimatePublisher:
         self._publishers[interface.STATIC_TF.name].publish(TFMessage(transforms=[transform]))
 
     def publish(self, estimate: Estimate) -> None:
-        """Everything of one estimate that has subscribers."""
+        """Everything of one estimate that has subscribers. Where the unit changes, what adds up begins anew."""
+        if self._unit not in (None, estimate.unit):
+            self.forget()
+        self._unit = estimate.unit
         with self._lock:
             self._drawn_ns = estimate.stamp_ns
         self._camera(estimate)  # first, so that the transform is there when the cloud comes
@@ -176,9 +183,26 @@ class EstimatePublisher:
             poses = list(self._poses)
         self._send(interface.POSE, lambda: pose)
         self._send(interface.PATH, lambda: Path(header=header, poses=poses))
-        if self._frames.tf_mode == "map_camera":
-            transform = conversions.transform_message(header, estimate.frame_id, estimate.world_from_camera)
-            self._send(interface.TF, lambda: TFMessage(transforms=[transform]))
+        odometry = estimate.odometry
+        if odometry is not None:
+            camera = estimate.frame_id, estimate.world_from_camera
+            self._send(interface.ODOMETRY, lambda: conversions.odometry_message(header, *camera, odometry))
+        transform = self._transform(estimate)
+        if transform is not None:
+            message = conversions.transform_message(header, *transform)
+            self._send(interface.TF, lambda: TFMessage(transforms=[message]))
+
+    def _transform(self, estimate: Estimate) -> tuple[str, Float64] | None:
+        """The child of the map frame and its pose; None where there is none to send.
+
+        map_from_odom = map_from_camera · odom_from_camera⁻¹ joins two frames in metres: without a scale there is none.
+        """
+        mode = self._frames.tf_mode
+        if mode == "map_camera":
+            return estimate.frame_id, estimate.world_from_camera
+        if mode == "odom_base" and estimate.unit == "m" and estimate.odom_from_camera is not None:
+            return self._frames.odom_frame, estimate.world_from_camera @ np.linalg.inv(estimate.odom_from_camera)
+        return None
 
     def _images(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, estimate.frame_id)
