@@ -7,6 +7,7 @@ from .commands import dispatch, in_module
 
 BENCHMARKS = {
     "kernels": in_module("dpm_core.cli.bench_kernels", "the native kernels"),
+    "stream": in_module("dpm_core.cli.bench_stream", "a new frame, live against plain"),
 }
 
 
