@@ -7,6 +7,7 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "stream"), str(Path(__file__).resolve().parents[2])]
 
+from ball import BallWorld, passing  # noqa: E402
 from dpm_ros.node import main  # noqa: E402
 from oracle import OracleEngine  # noqa: E402
 
@@ -21,7 +22,7 @@ class SlowOracle(OracleEngine):
         return super().encode(image)
 
 
-ENGINES = {"oracle": OracleEngine, "slow": SlowOracle}
+ENGINES = {"oracle": OracleEngine, "slow": SlowOracle, "ball": lambda: OracleEngine(BallWorld(passing))}
 
 
 def engine(model, weights, device, backend):

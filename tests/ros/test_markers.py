@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from dpm_ros import conversions
-from dpm_ros.markers import flow_markers, no_markers, track_markers
+from dpm_ros.markers import anew, flow_markers, track_markers
 from visualization_msgs.msg import Marker
 
 from dpm_core.io.colors import HUES, track_colors
@@ -95,6 +95,7 @@ def test_no_tracks_are_no_markers():
     assert track_markers(HEADER, Tracks.none(), lifetime=1, width=1).markers == []
 
 
-def test_all_can_be_taken_away():
-    (marker,) = no_markers(HEADER).markers
-    assert marker.action == Marker.DELETEALL
+def test_all_can_be_taken_away_before_more_is_drawn(tracks):
+    strips = track_markers(HEADER, tracks, lifetime=1, width=1)
+    assert [marker.action for marker in anew(HEADER).markers] == [Marker.DELETEALL]
+    assert [marker.action for marker in anew(HEADER, strips).markers] == [Marker.DELETEALL, Marker.ADD, Marker.ADD]

@@ -10,6 +10,12 @@ from oracle import HEIGHT, INTRINSICS, WIDTH
 
 WALL = 4.0
 RADIUS = 0.5
+ONWARD = np.array([0.1, 0.0, 0.0])  # from one frame to the next
+
+
+def passing(index: int) -> np.ndarray:
+    """The centre of a ball that goes from left to right through the picture in about fifty frames. [3]."""
+    return np.array([-1.8, 0, 2.5]) + ONWARD * index
 
 
 class BallWorld:

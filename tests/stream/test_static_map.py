@@ -4,19 +4,13 @@
 import numpy as np
 import oracle
 import pytest
-from ball import RADIUS, WALL, BallWorld
+from ball import ONWARD, RADIUS, WALL, BallWorld, passing
 from oracle import OracleEngine, frame
 
 from dpm_core.stream import MapConfig, Session, SessionConfig
 
 EVERY_FRAME = MapConfig(period_s=0)
 CELL = 0.01 * WALL  # the first median depth is the wall's
-ONWARD = np.array([0.1, 0.0, 0.0])
-
-
-def passing(index):
-    """A ball that goes from left to right through the picture in about 40 frames."""
-    return np.array([-1.8, 0, 2.5]) + ONWARD * index
 
 
 def session(world, config=EVERY_FRAME, window=4):

@@ -5,18 +5,11 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from ball import BallWorld
+from ball import ONWARD, BallWorld, passing
 from oracle import HEIGHT, WIDTH, OracleEngine, frame
 
 from dpm_core.errors import DpmError
 from dpm_core.stream import Session, SessionConfig, TrackConfig
-
-START = np.array([-1.8, 0, 2.5])
-ONWARD = np.array([0.1, 0, 0])
-
-
-def passing(index):
-    return START + ONWARD * index
 
 
 def session(world, window=4, **config):
@@ -72,7 +65,7 @@ def test_what_stands_still_is_not_followed():
 
 def test_what_stops_is_followed_on():
     def stops_after_ten(index):
-        return START + [0.9, 0, 0] + ONWARD * min(index, 10)
+        return passing(9 + min(index, 10))
 
     tracks = all_tracks(BallWorld(stops_after_ten), 24)
     kept = np.isin(tracks[10].ids, tracks[23].ids)

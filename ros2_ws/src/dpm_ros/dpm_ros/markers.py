@@ -67,9 +67,9 @@ def track_markers(header: Header, tracks: Tracks, lifetime: float, width: float)
     return MarkerArray(markers=markers)
 
 
-def no_markers(header: Header) -> MarkerArray:
-    """Takes away all that was drawn before."""
-    return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL)])
+def anew(header: Header, then: MarkerArray | None = None) -> MarkerArray:
+    """Takes away all that was drawn before, and draws `then`."""
+    return MarkerArray(markers=[Marker(header=header, action=Marker.DELETEALL), *(then.markers if then else ())])
 
 
 @lru_cache(maxsize=2 * HUES)  # lengths grow until a track is full

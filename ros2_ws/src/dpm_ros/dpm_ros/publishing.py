@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from geometry_msgs.msg import PoseStamped
     from rclpy.publisher import Publisher
     from sensor_msgs.msg import PointCloud2
+    from visualization_msgs.msg import MarkerArray
 
     from dpm_core.types import Estimate, Float64
 
@@ -83,6 +84,7 @@ class EstimatePublisher:
         self._poses: deque[PoseStamped] = deque(maxlen=frames.path_length)
         self._wanted = Wanted()
         self._drawn_ns: int | None = None
+        self._stale: set[str] = set()
         self._map_ns: int | None = None
         self._unit: str | None = None
 
@@ -106,7 +108,8 @@ class EstimatePublisher:
         if drawn_ns is not None:
             header = conversions.header(drawn_ns, self._frames.map_frame)
             for output in (interface.SCENE_FLOW, interface.TRACKS):
-                self._send(output, lambda: markers.no_markers(header))
+                self._send(output, lambda: markers.anew(header))
+                self._stale.add(output.name)  # of two messages at once a subscriber may get the later only
         if map_ns is not None:  # it is latched: whoever comes later must not get it either
             self._publishers[interface.MAP.name].publish(self._map_message(map_ns, Cloud.none()))
 
@@ -167,13 +170,13 @@ class EstimatePublisher:
         if estimate.motion_known and self._wanted.motion == "all":
             self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
             self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
-            self._send(interface.SCENE_FLOW, flow)
+            self._draw(interface.SCENE_FLOW, flow)
 
     def _tracks(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
         lifetime = self._frames.track_lifetime
         width = line_width(estimate)
-        self._send(interface.TRACKS, lambda: markers.track_markers(header, estimate.tracks, lifetime, width))
+        self._draw(interface.TRACKS, lambda: markers.track_markers(header, estimate.tracks, lifetime, width))
 
     def _camera(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
@@ -211,6 +214,18 @@ class EstimatePublisher:
         self._send(interface.DEPTH_INFO, lambda: conversions.camera_info(header, estimate.intrinsics, *size))
         self._send(interface.CONFIDENCE, lambda: conversions.float_image(header, estimate.conf))
         self._send(interface.DYNAMIC_MASK, lambda: conversions.mask_image(header, estimate.dynamic))
+
+    def _draw(self, output: Output, build: Callable[[], MarkerArray]) -> None:
+        """Send markers; the first ones of a new map take away those of the old one."""
+
+        def drawn() -> MarkerArray:
+            fresh = build()
+            if output.name not in self._stale:
+                return fresh
+            self._stale.discard(output.name)
+            return markers.anew(conversions.header(self._drawn_ns or 0, self._frames.map_frame), fresh)
+
+        self._send(output, drawn)
 
     def _send(self, output: Output, build: Callable[[], Any]) -> bool:
         """Build and send, if somebody subscribes; whether it was sent."""
