@@ -8,7 +8,7 @@ the last of them. What comes after that, an unfinished piece, is made again.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dpm_core.engines import Engine
 from dpm_core.io.source import Source
 from dpm_core.stream import Break, PredictionError, RepeatedStampError, Session
 from dpm_core.stream.snapshot import read_snapshot, write_snapshot
-from dpm_core.types import Frame
+from dpm_core.types import Estimate, Frame
 
 from . import bags, interface, parameters
 from .publishing import EstimatePublisher, Frames
@@ -27,6 +27,7 @@ from .publishing import EstimatePublisher, Frames
 OUTPUTS = {output.name: output for output in interface.OUTPUTS if output is not interface.DIAGNOSTICS}
 
 _SNAPSHOT = "memory.safetensors"
+_MAP_EVERY_NS = 1_000_000_000
 _A_FRAME = 1000  # log times in a piece are frame · 1000 + number of the message
 _NO_MEMORY = ("engine", "config", "_publishers", "_frames")
 _TRUSTED = ("dpm_core", "dpm_ros", "builtin_interfaces", "geometry_msgs", "nav_msgs", "std_msgs")
@@ -40,6 +41,7 @@ class Count:
     estimates: int = 0
     pieces: int = 0
     finished: bool = False
+    map_ns: int | None = None
     unit: str = "network"
     dropped: Counter[str] = field(default_factory=Counter)
     breaks: Counter[str] = field(default_factory=Counter)
@@ -99,8 +101,8 @@ class BagCamera:
             return
         source.skip(self.count.frames)
         try:
-            for frame in source:
-                self._process(frame)
+            for frame, last in _with_last(source):
+                self._process(frame, last)
                 if self.count.frames % save_every == 0:
                     self._save()
                 advance()
@@ -110,7 +112,7 @@ class BagCamera:
             if self._piece is not None:
                 self._piece.abandon()
 
-    def _process(self, frame: Frame) -> None:
+    def _process(self, frame: Frame, last: bool) -> None:
         count = self.count
         broken = self._session.break_before(frame)
         if broken is not None and broken is not Break.REPEATED:
@@ -120,7 +122,7 @@ class BagCamera:
         if count.frames == 0:
             self._publishing.publish_world(frame.stamp_ns)
         try:
-            estimate = self._session.process(frame)
+            estimate = self._session.process(frame, self._publishing.wanted())
         except RepeatedStampError:
             count.dropped["repeated stamp"] += 1
         except PredictionError:
@@ -128,10 +130,18 @@ class BagCamera:
             self._publishing.forget()
         else:
             self._publishing.publish(estimate)
+            self._publish_map(estimate, last)
             count.estimates += 1
             count.unit = estimate.unit
         self._write()
         count.frames += 1
+
+    def _publish_map(self, estimate: Estimate, last: bool) -> None:
+        """As often as the node does, by the images' time, and at the end."""
+        since = None if self.count.map_ns is None else abs(estimate.stamp_ns - self.count.map_ns)
+        if last or since is None or since >= _MAP_EVERY_NS:
+            self._publishing.publish_map(estimate)
+            self.count.map_ns = estimate.stamp_ns
 
     def _write(self) -> None:
         if self._sent and self._piece is None:
@@ -161,6 +171,16 @@ class BagCamera:
             with bags.open_bag(self._piece_path(number)) as reader:
                 for name, position, raw in bags.messages(reader, reader.connections, 0):
                     yield position // _A_FRAME, name, raw
+
+
+def _with_last(frames: Iterable[Frame]) -> Iterator[tuple[Frame, bool]]:
+    """Each frame, and whether it is the last."""
+    coming = iter(frames)
+    frame = next(coming, None)
+    while frame is not None:
+        following = next(coming, None)
+        yield frame, following is None
+        frame = following
 
 
 class _Kept:
