@@ -7,11 +7,16 @@ import sys
 import types
 from dataclasses import dataclass, field
 
+import numpy as np
 import pytest
 import yaml
+from dpm_ros import conversions
 from dpm_ros.interface import OUTPUTS
+from dpm_ros.markers import flow_markers, track_markers
 from dpm_ros.parameters import PARAMETERS
 from harness import ROOT
+
+from dpm_core.types import Cloud, Tracks
 
 LAUNCH = ROOT / "launch"
 FILES = sorted(LAUNCH.glob("*.launch.py"))
@@ -152,6 +157,7 @@ DISPLAYS = {
     "sensor_msgs/msg/Image": "rviz_default_plugins/Image",
     "nav_msgs/msg/Path": "rviz_default_plugins/Path",
     "geometry_msgs/msg/PoseStamped": "rviz_default_plugins/Pose",
+    "visualization_msgs/msg/MarkerArray": "rviz_default_plugins/MarkerArray",
 }
 
 
@@ -166,6 +172,39 @@ def test_rviz_shows_topics_of_the_node_in_their_types_and_with_their_qos():
         assert DISPLAYS[kind] == display["Class"]
         assert topic["Reliability Policy"].upper() == output.qos.reliability.name
         assert topic["Durability Policy"].upper().replace(" ", "_") == output.qos.durability.name
+
+
+def shown(topic):
+    return [d for d in RVIZ["Displays"] if d["Enabled"] and d.get("Topic", {}).get("Value") == topic]
+
+
+@pytest.mark.parametrize("topic", ["map", "points/dynamic", "scene_flow", "tracks", "path", "depth/image"])
+def test_rviz_shows_the_moving_world_at_once(topic):
+    assert shown(topic)
+
+
+def test_what_moves_leaves_a_trail_of_another_colour():
+    before, now = sorted(shown("points/dynamic"), key=lambda display: -display["Decay Time"])
+    assert (before["Decay Time"] > 0, now["Decay Time"]) == (True, 0)
+    assert (before["Color Transformer"], now["Color Transformer"]) == ("FlatColor", "RGB8")
+    assert before["Alpha"] < now["Alpha"]
+
+
+def test_rviz_draws_the_markers_of_the_node():
+    header = conversions.header(0, "map")
+    tracks = Tracks(np.zeros(1, np.int64), (1, 2), np.zeros((2, 1, 3), np.float32), np.zeros((1, 3), np.uint8))
+    drawn = {
+        "scene_flow": flow_markers(header, Cloud.none(), seconds=1, most=1, width=1),
+        "tracks": track_markers(header, tracks, lifetime=1, width=1),
+    }
+    for topic, message in drawn.items():
+        (display,) = shown(topic)
+        assert display["Namespaces"] == {marker.ns: True for marker in message.markers}
+
+
+def test_rviz_keeps_the_time_of_a_display_that_is_there():
+    (panel,) = [each for each in yaml.safe_load((LAUNCH / "dpm.rviz").read_text())["Panels"] if "SyncSource" in each]
+    assert panel["SyncSource"] in [display["Name"] for display in RVIZ["Displays"]]
 
 
 def test_rviz_stands_in_the_upright_frame_of_the_node():
