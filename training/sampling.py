@@ -109,6 +109,22 @@ MIXTURES: dict[str, Mixture] = {
         times="one",
         source="this project's own scenes; the generator chooses frame gaps itself",
     ),
+    "stored": Mixture(
+        _parts(stored=20000),
+        batches=((2, 8), (3, 5), (4, 4)),
+        strides=(1, 1),
+        reference="first",
+        times="one",
+        source="scenes of the generator kept on disk, see training.recipes; for a CPU, where making them costs most",
+    ),
+    "stored-held-out": Mixture(
+        _parts(stored_held_out=20000),
+        batches=((2, 8), (3, 5), (4, 4)),
+        strides=(1, 1),
+        reference="first",
+        times="one",
+        source="the same, of scenes that are never trained on",
+    ),
     "synthetic-tiny": Mixture(
         _parts(synthetic=1000),
         batches=((2, 8), (3, 5)),

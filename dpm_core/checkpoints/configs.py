@@ -46,6 +46,18 @@ def config_from_json(plain: Any) -> Any:
     return config
 
 
+def first_other(config: Any, wanted: Any, name: str = "") -> str | None:
+    """The first value that differs between two configurations, in words; None where all agree."""
+    if type(config) is type(wanted) and is_dataclass(config):
+        prefix = f"{name}." if name else ""
+        parts = (
+            first_other(getattr(config, field.name), getattr(wanted, field.name), prefix + field.name)
+            for field in fields(config)
+        )
+        return next((part for part in parts if part is not None), None)
+    return None if config == wanted else f"{name} {config!r}, not {wanted!r}"
+
+
 def _alike(value: Any, default: Any) -> bool:
     """Whether a value is of the kind of the default; None stands for a part that is left out."""
     if value is None or default is None or is_dataclass(default):

@@ -13,9 +13,9 @@ from torch import Tensor
 
 from ..errors import DpmError
 from ..models import initialise
-from .configs import config_from_json
+from .configs import config_from_json, first_other
 from .constructor import first_difference, parse_constructor, told_sizes
-from .download import pulled
+from .download import pulled, sha256
 from .files import WeightFile, metadata_json, read_weights
 from .layouts import adapt, describe
 from .registry import FAMILIES, Network, NetworkSpec, find_spec
@@ -58,8 +58,11 @@ def load_network(name: str, weights: Path | None = None, device: str | torch.dev
         loaded = _untrained(spec)
     else:
         file = read_weights(Path(path))
-        spec = spec_of(file, spec)
-        loaded = LoadedNetwork(filled(spec, file), spec, trained=True, notice=None)
+        if weights is None and spec.shipped_sha256 is not None:
+            _require_shipped(file, spec)
+        told = spec_of(file, spec)
+        notice = spec.quality if weights is None else None
+        loaded = LoadedNetwork(filled(told, file), told, trained=True, notice=notice)
     loaded.network.to(device).eval()
     return loaded
 
@@ -80,6 +83,22 @@ def installed(spec: NetworkSpec) -> Path | None:
         how = f"`dpm weights pull {spec.name}`" if spec.published.repository else f"a browser from {spec.published.url}"
         raise DpmError(f"weights of '{spec.name}' are not on this machine; get them with {how}, or give --weights FILE")
     return path
+
+
+def _require_shipped(file: WeightFile, spec: NetworkSpec) -> None:
+    """Refuse a file of the package that is not the registry's.
+
+    Raises:
+        DpmError: its checksum or its configuration is another; both values are told.
+    """
+    digest = sha256(file.path)
+    if digest != spec.shipped_sha256:
+        raise DpmError(
+            f"{file.path} has SHA-256 {digest}, not {spec.shipped_sha256}; install dpm again, "
+            f"or give the file by --weights if it is meant"
+        )
+    if difference := first_other(spec_of(file, spec).config, spec.config):
+        raise DpmError(f"{file.path} tells a configuration with {difference}; install dpm again")
 
 
 def spec_of(file: WeightFile, wanted: NetworkSpec) -> NetworkSpec:

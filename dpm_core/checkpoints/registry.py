@@ -48,6 +48,8 @@ class NetworkSpec:
         purpose: what it is good for, in a line.
         unused: key prefixes that the published file may have beyond the network.
         size: the side that images are fitted to, pixels, where the configuration does not tell it.
+        shipped_sha256: of the file in the package, for networks of our own; None where none is shipped.
+        quality: what a user must know of the shipped weights, or None.
     """
 
     name: str
@@ -59,6 +61,8 @@ class NetworkSpec:
     purpose: str
     unused: tuple[str, ...] = ()
     size: int = 0
+    shipped_sha256: str | None = None
+    quality: str | None = None
 
     def build(self) -> Network:
         """A new network, on torch's default device; its weights are not set to anything that means something."""

@@ -185,7 +185,8 @@ def _weights() -> Iterator[Finding]:
             yield Finding(f"weights of {name}", MISSING, f"licence: {spec.licence}", str(error).split("; ", 1)[-1])
         else:
             untrained = Finding(f"weights of {name}", MISSING, "untrained", "it runs, and what it says means nothing")
-            yield untrained if path is None else Finding(f"weights of {name}", OK, str(path))
+            told = f"{path}; {spec.quality}" if spec.quality else str(path)
+            yield untrained if path is None else Finding(f"weights of {name}", OK, told)
 
 
 def _imported(name: str, module: str, get: str, describe: Callable[[Any], str], absent: str = MISSING) -> Finding:

@@ -8,6 +8,7 @@ from small_weights import SPEC, TINY, equal, network, tensors, tiny  # noqa: F40
 
 from dpm_core.checkpoints import load_network, loading
 from dpm_core.checkpoints.convert import write_weights
+from dpm_core.checkpoints.download import sha256
 from dpm_core.checkpoints.registry import REGISTRY, Published
 from dpm_core.errors import DpmError
 
@@ -148,3 +149,41 @@ def test_a_file_that_tells_another_family_is_refused(tmp_path):
 def test_metadata_that_cannot_be(tmp_path, metadata, words):
     save_file(tensors(), tmp_path / "a.safetensors", metadata={"dpm": metadata})
     assert words in refusal("tiny", tmp_path / "a.safetensors")
+
+
+@pytest.fixture
+def shipped(monkeypatch, tmp_path):
+    """`tiny` comes in the package, with a word about its quality; gives a function that changes its registry line."""
+    file = tmp_path / "weights" / "tiny.safetensors"
+    write_weights(file, SPEC, tensors())
+    monkeypatch.setattr(loading, "files", lambda package: tmp_path)
+
+    def registered(**changes):
+        line = {"shipped_sha256": sha256(file), "quality": "a first one", **changes}
+        monkeypatch.setitem(REGISTRY, "tiny", replace(SPEC, **line))
+        return file
+
+    return registered
+
+
+def test_weights_of_the_package_say_what_they_are_good_for(shipped):
+    shipped()
+    loaded = load_network("tiny")
+    assert (loaded.trained, loaded.notice) == (True, "a first one")
+
+
+def test_weights_of_the_package_with_another_checksum_are_refused_with_both(shipped):
+    file = shipped(shipped_sha256="0" * 64)
+    told = refusal("tiny")
+    assert f"{file} has SHA-256 {sha256(file)}, not {'0' * 64}" in told
+
+
+def test_weights_of_the_package_with_another_configuration_are_refused_with_both_values(shipped):
+    shipped(config=replace(TINY, decoder=replace(TINY.decoder, mlp_ratio=2.0)))
+    assert "tells a configuration with decoder.mlp_ratio 1.0, not 2.0; install dpm again" in refusal("tiny")
+
+
+def test_a_file_that_is_given_is_taken_by_what_it_tells(shipped):
+    file = shipped(shipped_sha256="0" * 64)
+    loaded = load_network("tiny", file)
+    assert (loaded.trained, loaded.notice) == (True, None)
