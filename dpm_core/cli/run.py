@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Run:
-    """Turn a recording into camera path, depth, masks and clouds.
+    """Turn a recording into camera path, depth, masks, clouds, a map and tracks.
 
     Attributes:
         input: a video file, a folder of images, or a rosbag2 (folder, .mcap or .db3).
@@ -56,7 +56,7 @@ class Run:
     overwrite: bool = False
     json: Annotated[Path | None, arg(metavar="FILE")] = None
     outputs: OmitArgPrefixes[Outputs] = field(default_factory=Outputs)
-    session: OmitArgPrefixes[SessionConfig] = field(default_factory=SessionConfig)
+    session: Annotated[SessionConfig, arg(name="")] = field(default_factory=SessionConfig)
 
 
 def main(argv: list[str]) -> int:
@@ -127,6 +127,8 @@ WHAT = {
     "depth": "float32 TIFF a frame",
     "mask": "PNG a frame, 255 where something moves",
     "cloud": "PLY a frame, the window fused at its instant",
+    "map.ply": "all that does not move, as known in the end",
+    "tracks.csv": "where the points that move were at each frame",
     "recording.rrd": "open with: rerun",
     "pictures": "PNG a frame: input, depth, moving, side view",
     "summary.json": "figures",

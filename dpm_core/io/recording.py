@@ -10,9 +10,11 @@ from typing import Any
 
 import numpy as np
 
-from ..types import Bool, Cloud, Estimate, Float64
+from ..types import Bool, Cloud, Estimate, Float64, Tracks
+from .colors import track_colors
 
 _PATH_KEPT = 300  # camera centres shown behind the newest
+_MAP_CHANGE = 0.2  # part by which the map must grow or shrink to be written again: all of them together stay small
 TIMELINE = "stamp"
 
 
@@ -34,6 +36,7 @@ class Recording:
         names = [(0, "static", (0, 0, 0, 0)), (1, "moving", (255, 60, 40, 160))]
         self._stream.log("map/camera/moving", rerun.AnnotationContext(names), static=True)
         self._path: deque[Float64] = deque(maxlen=_PATH_KEPT)
+        self._map_size = 0
 
     def add(self, estimate: Estimate) -> None:
         """Log one estimate at its stamp."""
@@ -41,6 +44,8 @@ class Recording:
         self._camera(estimate)
         self._cloud("map/points/static", estimate.cloud, ~estimate.cloud.dynamic)
         self._cloud("map/points/moving", estimate.cloud, estimate.cloud.dynamic)
+        self._tracks(estimate.tracks)
+        self._map(estimate)
 
     def close(self) -> None:
         """Complete the file."""
@@ -61,6 +66,18 @@ class Recording:
 
     def _cloud(self, entity: str, cloud: Cloud, chosen: Bool) -> None:
         self._stream.log(entity, self._rr.Points3D(cloud.points[chosen], colors=cloud.colors[chosen]))
+
+    def _tracks(self, tracks: Tracks) -> None:
+        strips = [strip[np.isfinite(strip).all(-1)] for strip in tracks.points.swapaxes(0, 1)]
+        colors = track_colors(tracks.ids)
+        self._stream.log("map/tracks", self._rr.LineStrips3D(strips, colors=colors))
+
+    def _map(self, estimate: Estimate) -> None:
+        still = estimate.static_map()
+        size = len(still.points)
+        if abs(size - self._map_size) > _MAP_CHANGE * self._map_size:
+            self._map_size = size
+            self._stream.log("map/still", self._rr.Points3D(still.points, colors=still.colors))
 
 
 def _blueprint() -> Any:

@@ -38,6 +38,8 @@ class Outputs:
         depth: a float32 TIFF a frame, NaN where there is none.
         mask: a PNG a frame, 255 where something moves.
         cloud: a PLY a frame, everything fused at its instant.
+        map: one PLY of all that does not move, as it is known in the end.
+        tracks: one table of where the points that move were at each frame.
         recording: one Rerun recording of all.
         pictures: a PNG a frame for people: input, depth, mask, and the cloud from the side.
     """
@@ -45,6 +47,8 @@ class Outputs:
     depth: bool = True
     mask: bool = True
     cloud: bool = True
+    map: bool = True
+    tracks: bool = True
     recording: bool = True
     pictures: bool = False
 
@@ -182,6 +186,10 @@ def _chosen(outputs: Outputs) -> list[Callable[[Path], _Writer]]:
         writers.append(_Mask)
     if outputs.cloud:
         writers.append(_Clouds)
+    if outputs.map:
+        writers.append(_Map)
+    if outputs.tracks:
+        writers.append(_Tracks)
     if outputs.recording and recording_possible():
         writers.append(_Recording)
     if outputs.pictures:
@@ -257,6 +265,34 @@ class _Clouds(_EachFrame):
     def write(self, path: Path, estimate: Estimate) -> None:
         stamp = f"stamp {seconds_text(estimate.stamp_ns)}"
         write_ply(path, estimate.cloud, (stamp, f"unit {estimate.unit}, velocity per second"))
+
+
+class _Map:
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "map.ply"
+        self._newest: Estimate | None = None
+
+    def add(self, index: int, estimate: Estimate) -> None:
+        self._newest = estimate
+
+    def close(self) -> None:
+        if self._newest is not None:
+            write_ply(self._path, self._newest.static_map(), (f"unit {self._newest.unit}",))
+
+
+class _Tracks:
+    def __init__(self, folder: Path) -> None:
+        self._file = (folder / "tracks.csv").open("w", encoding="ascii")
+        self._file.write("stamp,track,x,y,z\n")
+
+    def add(self, index: int, estimate: Estimate) -> None:
+        stamp = seconds_text(estimate.stamp_ns)
+        positions = estimate.tracks.points[-1:].reshape(-1, 3)
+        for track, (x, y, z) in zip(estimate.tracks.ids, positions, strict=True):
+            self._file.write(f"{stamp},{track},{x:.9g},{y:.9g},{z:.9g}\n")
+
+    def close(self) -> None:
+        self._file.close()
 
 
 class _Pictures(_EachFrame):

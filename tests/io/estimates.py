@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Made-up estimates whose every number is known."""
 
+from functools import partial
+
 import numpy as np
 
-from dpm_core.types import Cloud, Estimate
+from dpm_core.types import Cloud, Estimate, Tracks
 
 STAMP = 1_700_000_000_123_456_789
 PERIOD = 100_000_000
@@ -32,6 +34,17 @@ def cloud(seed, points=50):
     )
 
 
+def tracks(index):
+    """One point more with every frame, each a unit further along x at every stamp, tracks of three frames."""
+    first = max(0, index - 2)
+    stamps = tuple(STAMP + each * PERIOD for each in range(first, index + 1))
+    points = np.full((len(stamps), index, 3), np.nan, np.float32)
+    for row, at in enumerate(range(first, index + 1)):
+        for track in range(at):
+            points[row, track] = [at, track, 0.1]
+    return Tracks(np.arange(index), stamps, points, np.zeros((index, 3), np.uint8))
+
+
 def estimate(index):
     random = np.random.default_rng(index)
     depth = random.uniform(1, 5, (HEIGHT, WIDTH)).astype(np.float32)
@@ -50,4 +63,6 @@ def estimate(index):
         motion_known=index > 0,
         cloud=cloud(index),
         seconds={"encode": 0.01, "predict": 0.03},
+        tracks=tracks(index),
+        static_map=partial(cloud, 100 + index, 100 * index),
     )

@@ -34,10 +34,23 @@ class Rows:
 
 @pytest.mark.parametrize(
     "entity",
-    ["map/camera", "map/camera/image", "map/camera/depth", "map/camera/moving", "map/points/static", "map/path"],
+    [
+        "map/camera",
+        "map/camera/image",
+        "map/camera/depth",
+        "map/camera/moving",
+        "map/points/static",
+        "map/points/moving",
+        "map/path",
+        "map/tracks",
+    ],
 )
 def test_everything_is_at_the_stamps_of_the_frames(rows, entity):
     assert rows.stamps(entity) == [STAMP + index * PERIOD for index in range(3)]
+
+
+def test_the_map_is_there_where_it_changed_much(rows):
+    assert rows.stamps("map/still") == [STAMP + index * PERIOD for index in (1, 2)], "the first one is empty"
 
 
 def test_is_complete(rows):

@@ -30,15 +30,14 @@ def numbered(suffix):
 
 def test_every_output_is_there(tmp_path):
     out = write(tmp_path / "out", Outputs(pictures=True))
-    assert sorted(path.name for path in out.iterdir()) == sorted(
-        ["trajectory.txt", "intrinsics.json", "depth", "mask", "cloud", "recording.rrd", "pictures", "summary.json"]
-    )
+    files = ["trajectory.txt", "intrinsics.json", "map.ply", "tracks.csv", "recording.rrd", "summary.json"]
+    assert sorted(path.name for path in out.iterdir()) == sorted([*files, "depth", "mask", "cloud", "pictures"])
     for folder, suffix in (("depth", ".tiff"), ("mask", ".png"), ("cloud", ".ply"), ("pictures", ".png")):
         assert sorted(path.name for path in (out / folder).iterdir()) == numbered(suffix)
 
 
 def test_only_what_is_asked(tmp_path):
-    out = write(tmp_path / "out", Outputs(depth=False, mask=False, cloud=False, recording=False))
+    out = write(tmp_path / "out", Outputs(*[False] * 6))
     assert sorted(path.name for path in out.iterdir()) == ["intrinsics.json", "summary.json", "trajectory.txt"]
 
 
@@ -60,6 +59,21 @@ def test_numbers_come_back_exactly(tmp_path):
         cloud = read_ply(out / "cloud" / f"{index:06d}.ply")
         for name in ("points", "colors", "confidence", "velocity", "dynamic"):
             np.testing.assert_array_equal(getattr(cloud, name), getattr(written.cloud, name))
+
+
+def test_the_map_is_the_last_one(tmp_path):
+    out = write(tmp_path / "out")
+    np.testing.assert_array_equal(read_ply(out / "map.ply").points, estimate(FRAMES - 1).static_map().points)
+
+
+def test_a_row_of_the_tracks_is_a_point_at_a_frame(tmp_path):
+    head, *rows = (write(tmp_path / "out") / "tracks.csv").read_text().splitlines()
+    assert head == "stamp,track,x,y,z"
+    assert rows == [
+        "1700000000.223456789,0,1,0,0.100000001",
+        "1700000000.323456789,0,2,0,0.100000001",
+        "1700000000.323456789,1,2,1,0.100000001",
+    ]
 
 
 def test_the_summary(tmp_path):
