@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """`dpm bag`: what the node would say, beside what the bag has; the same bytes however it was interrupted."""
 
+import fcntl
 import json
+import sqlite3
 import subprocess
 import sys
 
@@ -9,13 +11,14 @@ import cv2
 import numpy as np
 import oracle
 import pytest
+import yaml
 from dpm_ros import bag, bags, conversions
 from dpm_ros.bag_camera import OUTPUTS
 from harness import ROOT, image_message
 from oracle_bag import SteadyOracle, engine
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
-from rosbags.typesys import Stores, get_typestore
+from rosbags.typesys import Stores, get_types_from_msg, get_typestore
 from sensor_msgs.msg import CompressedImage, PointCloud2
 from std_msgs.msg import String
 from test_conversions import columns, read_back
@@ -135,7 +138,7 @@ MOMENTS = [
     "dpm_core.stream.session:Session:process:3",
     "dpm_ros.bag_merge:_Inserted:after_image:5",  # with half of the bag written
     "dpm_ros.bags:BagWriter:_take_name:1",  # with all of it written
-    *(0.03 * 2**attempt for attempt in range(5)),  # and whenever
+    *(0.05 * 3**attempt for attempt in range(3)),  # and whenever
 ]
 
 
@@ -148,3 +151,191 @@ def test_killed_at_any_moment_and_resumed_it_gives_the_same_bytes(recorded, writ
     assert len(killed) == 7, done.stdout
     assert (tmp_path / "out.mcap").read_bytes() == written.read_bytes()
     assert sorted(path.name for path in tmp_path.iterdir()) == ["figures.json", "out.mcap"]
+
+
+def stripped(path):
+    """A db3 as older recorders wrote it: it tells names of types only."""
+    (file,) = path.glob("*.db3")
+    with sqlite3.connect(file) as database:
+        database.execute("DELETE FROM message_definitions")
+    return path
+
+
+@pytest.mark.parametrize("encode", [image_message, compressed], ids=["raw", "compressed"])
+@pytest.mark.parametrize("storage", ["mcap", "db3", "db3 without definitions"])
+def test_the_same_results_from_every_kind_of_bag(written, tmp_path, storage, encode):
+    kind = StoragePlugin.MCAP if storage == "mcap" else StoragePlugin.SQLITE3
+    source = write_bag(tmp_path / "bag", camera(encode=encode), kind)
+    if storage.endswith("definitions"):
+        stripped(source)
+    assert run(source, "--out", tmp_path / "out.mcap") == 0
+    results = [each for each in content(written) if each[0] not in (IMAGES, "/words")]
+    assert [each for each in content(tmp_path / "out.mcap") if each[0] != IMAGES] == results
+    with Reader(tmp_path / "out.mcap") as reader:
+        assert all(connection.msgdef.data for connection in reader.connections)
+
+
+def test_a_folder_where_the_name_is_none_of_a_file(recorded, written, tmp_path):
+    assert run(recorded, "--out", tmp_path / "out") == 0
+    assert content(tmp_path / "out") == content(written)
+
+
+def test_several_cameras_each_in_its_namespace_and_its_own_frames(tmp_path):
+    left, right = camera(FRAMES[:4], "/left/image_raw"), camera(FRAMES[2:8], "/right/image_raw")
+    source = write_bag(tmp_path / "bag", sorted(left + right, key=lambda each: each[1]))
+    out = tmp_path / "out.mcap"
+    assert run(source, "--out", out, "--topic", "/left/image_raw", "/right/image_raw") == 0
+    for name, frames in (("left", FRAMES[:4]), ("right", FRAMES[2:8])):
+        messages = [deserialize_message(raw, OUTPUTS["pose"].type) for _, _, raw in content(out, f"/{name}/pose")]
+        headers = [conversions.header(frame.stamp_ns, f"{name}/map") for frame in frames]
+        assert [message.header for message in messages] == headers
+
+
+def test_only_the_outputs_that_are_asked_for(recorded, tmp_path):
+    assert run(recorded, "--out", tmp_path / "out.mcap", "--outputs", "pose", "/tf", "--namespace", "front") == 0
+    with Reader(tmp_path / "out.mcap") as reader:
+        assert set(reader.topics) == {IMAGES, "/words", "/front/pose", "/tf"}
+
+
+def test_parameters_are_the_node_s_own_from_its_file_and_from_the_command_line(recorded, tmp_path):
+    file = tmp_path / "params.yaml"
+    ours = {"cloud_fields": "motion", "map_frame": "floor", "use_sim_time": True}
+    file.write_text(yaml.safe_dump({"/**": {"ros__parameters": ours}, "other": {"ros__parameters": {"speed": 1}}}))
+    out = tmp_path / "out.mcap"
+    assert run(recorded, "--out", out, "--params-file", file, "--param", "map_frame:=ground", "tf_mode:=none") == 0
+    (cloud, *_) = [deserialize_message(raw, PointCloud2) for _, _, raw in content(out, "/points")]
+    assert cloud.point_step == 32
+    poses = [deserialize_message(raw, OUTPUTS["pose"].type) for _, _, raw in content(out, "/pose")]
+    assert {pose.header.frame_id for pose in poses} == {"ground"}
+    assert not content(out, "/tf")
+
+
+def test_time_going_back_begins_a_new_map(tmp_path):
+    again = [(topic, stamp + 10**10, message) for topic, stamp, message in camera(FRAMES[:3])]
+    source = write_bag(tmp_path / "bag", camera(FRAMES[:5]) + again)
+    assert run(source, "--out", tmp_path / "out.mcap", "--json", tmp_path / "figures.json") == 0
+    paths = [deserialize_message(raw, OUTPUTS["path"].type) for _, _, raw in content(tmp_path / "out.mcap", "/path")]
+    assert [len(path.poses) for path in paths] == [1, 2, 3, 4, 5, 1, 2, 3]
+    (told,) = json.loads((tmp_path / "figures.json").read_text())["cameras"]
+    assert told["breaks"] == {"time went back": 1}
+
+
+def test_types_of_others_are_copied_with_their_definition_or_told_of(tmp_path, capsys):
+    own = get_typestore(Stores.EMPTY)
+    own.register(get_types_from_msg("float64 level", "my_msgs/msg/Battery"))
+    source = tmp_path / "bag"
+    with Writer(source, version=9, storage_plugin=StoragePlugin.SQLITE3) as writer:
+        battery = writer.add_connection("/battery", "my_msgs/msg/Battery", typestore=own)
+        image = writer.add_connection(IMAGES, "sensor_msgs/msg/Image", typestore=TYPES)
+        for _, stamp, message in camera(FRAMES[:2]):
+            level = own.types["my_msgs/msg/Battery"](level=0.5)
+            writer.write(battery, stamp, own.serialize_cdr(level, "my_msgs/msg/Battery"))
+            writer.write(image, stamp, serialize_message(message))
+    assert run(source, "--out", tmp_path / "with.mcap") == 0
+    assert content(tmp_path / "with.mcap", "/battery") == content(source, "/battery")
+    with Reader(tmp_path / "with.mcap") as reader:
+        assert "float64 level" in reader.topics["/battery"].msgdef.data
+    assert run(stripped(source), "--out", tmp_path / "without.mcap") == 0
+    assert "note: /battery is left out" in capsys.readouterr().out
+    assert len(content(tmp_path / "without.mcap", IMAGES)) == 2
+
+
+@pytest.fixture
+def refused(capfd):
+    """A function that runs the command, which must refuse; the one line that it says."""
+
+    def refuse(*arguments):
+        assert run(*arguments) == 2
+        last = capfd.readouterr().err.strip().splitlines()[-1]
+        assert last.startswith("dpm: ")
+        return last
+
+    return refuse
+
+
+def test_what_cannot_be_meant_is_one_line_and_two(refused, recorded, tmp_path):
+    out = ("--out", tmp_path / "out.mcap")
+    (tmp_path / "there.mcap").write_text("precious")
+    (tmp_path / "odd.yaml").write_text("- no mapping")
+    assert "absent" in refused(tmp_path / "absent", *out)
+    assert "--overwrite" in refused(recorded, "--out", tmp_path / "there.mcap")
+    assert "no camera images on /nope" in refused(recorded, *out, "--topic", "/nope")
+    assert "choose from: points," in refused(recorded, *out, "--outputs", "clouds")
+    assert "give one for each" in refused(recorded, *out, "--namespace", "a", "b")
+    assert "must be 1 or more" in refused(recorded, *out, "--save-every", "0")
+    assert "did you mean window?" in refused(recorded, *out, "--param", "windw:=3")
+    assert "must be between 1 and 64" in refused(recorded, *out, "--param", "window:=0")
+    assert "must be of type int" in refused(recorded, *out, "--param", "window:=many")
+    assert "write name:=value" in refused(recorded, *out, "--param", "window")
+    assert "choose one of: none," in refused(recorded, *out, "--param", "tf_mode:=odd")
+    assert "is no ROS parameter file" in refused(recorded, *out, "--params-file", tmp_path / "odd.yaml")
+    assert (tmp_path / "there.mcap").read_text() == "precious"
+    assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_a_topic_that_is_there_already_is_not_mixed_with_ours(refused, written, tmp_path):
+    said = refused(written, "--out", tmp_path / "out.mcap", "--topic", IMAGES)
+    assert "has a topic /confidence already; give another --namespace" in said
+    out = ["--out", tmp_path / "out.mcap", "--topic", IMAGES, "--namespace", "again"]
+    assert run(written, *out) == 0
+    assert content(tmp_path / "out.mcap", "/again/points") == [
+        ("/again/points", stamp, raw) for _, stamp, raw in content(written, "/points")
+    ]
+
+
+def test_two_cameras_of_one_namespace_need_names(refused, tmp_path):
+    topics = ["/robot/left", "/robot/right"]
+    source = write_bag(tmp_path / "bag", [each for topic in topics for each in camera(FRAMES[:2], topic)])
+    said = refused(source, "--out", tmp_path / "out.mcap", "--topic", *topics)
+    assert "two cameras would write into /robot" in said
+    assert run(source, "--out", tmp_path / "out.mcap", "--topic", *topics, "--namespace", "left", "right") == 0
+    assert content(tmp_path / "out.mcap", "/left/pose")
+
+
+class Interrupted(SteadyOracle):
+    """Ctrl-C at the sixth frame."""
+
+    def encode(self, image):
+        if len(self.encoded) == 5:
+            raise KeyboardInterrupt
+        return super().encode(image)
+
+
+def test_an_interrupted_run_goes_on_with_the_same_settings_only(refused, recorded, written, tmp_path, capfd):
+    out = ["--out", str(tmp_path / "out.mcap"), "--save-every", "2"]
+    assert bag.main([str(recorded), *out], lambda *_: Interrupted()) == 130
+    assert "the same command goes on" in capfd.readouterr().err
+    assert not (tmp_path / "out.mcap").exists()
+    assert "window was 5 and is 3" in refused(recorded, *out, "--param", "window:=3")
+    folder = tmp_path / ".out.mcap.unfinished"
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert "another process is writing" in refused(recorded, *out)
+    assert run(recorded, *out, "--json", tmp_path / "figures.json") == 0
+    assert (tmp_path / "out.mcap").read_bytes() == written.read_bytes()
+    assert json.loads((tmp_path / "figures.json").read_text())["cameras"][0]["resumed_at"] == 4
+
+
+def test_a_restart_forgets_what_was_done(recorded, tmp_path):
+    out = ["--out", str(tmp_path / "out.mcap"), "--save-every", "2"]
+    assert bag.main([str(recorded), *out], lambda *_: Interrupted()) == 130
+    arguments = [*out, "--param", "window:=3", "--restart", "--json", tmp_path / "figures.json"]
+    assert run(recorded, *arguments) == 0
+    assert json.loads((tmp_path / "figures.json").read_text())["cameras"][0]["resumed_at"] == 0
+
+
+def test_damaged_memory_is_named(refused, recorded, tmp_path):
+    out = ["--out", str(tmp_path / "out.mcap"), "--save-every", "2"]
+    assert bag.main([str(recorded), *out], lambda *_: Interrupted()) == 130
+    memory = tmp_path / ".out.mcap.unfinished" / "camera-0" / "memory.safetensors"
+    memory.write_bytes(memory.read_bytes()[:1000])
+    assert "is no snapshot that can be used" in refused(recorded, *out)
+
+
+def test_a_full_disk_is_told_of_and_leaves_no_bag(refused, recorded, tmp_path, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Writer, "write", full)
+    assert "cannot be written (No space left on device)" in refused(recorded, "--out", tmp_path / "out.mcap")
+    assert not (tmp_path / "out.mcap").exists()

@@ -30,7 +30,7 @@ class Results:
 
 def absolute(name: str, namespace: str) -> str:
     """The topic of an output, as the node has it in a namespace."""
-    return name if name.startswith("/") else f"{namespace.rstrip('/')}/{name}"
+    return name if name.startswith("/") else "/" + f"{namespace}/{name}".strip("/")
 
 
 def merge(reader: Reader, writer: bags.BagWriter, results: Sequence[Results], advance: Callable[[], None]) -> list[str]:
