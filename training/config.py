@@ -24,7 +24,7 @@ class DataConfig:
         validation: the same, for validation; its seeds are never trained on.
         folder: holds the data sets' folders, each under its name; scenes that are made need none.
         height, width: of the images, pixels.
-        workers: processes that read windows ahead; 0 reads in the training process.
+        workers: processes that read or make windows ahead, on the CPU; 0 does it in the training process.
         bad_share: share of windows that may fail to decode before the run stops.
         photographs: folder of pictures that made scenes wear, or "".
     """

@@ -7,35 +7,55 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import torch
+from torch.utils.data import Dataset
 
 from dpm_core.errors import DpmError
 
 from .batches import Batch, Source
 from .config import DataConfig
+from .readahead import check_workers, read_ahead
 from .sampling import BatchRequest, mixture
 from .synthetic import SyntheticConfig, SyntheticScenes
 
 SYNTHETIC = "synthetic"
 
 
-class SyntheticSource:
-    """Scenes of the generator; the seed of an example is its place in one endless stream."""
+class SyntheticSource(Dataset[Batch]):
+    """Scenes of the generator; the seed of an example is its place in one endless stream.
+
+    They are made on the training device, or on the CPU by `data.workers` processes while the network learns: there,
+    processes of one thread make more of them than threads of one process.
+    """
 
     def __init__(self, config: DataConfig, device: torch.device) -> None:
+        """Prepare.
+
+        Raises:
+            DpmError: there are more workers than cores, or the folder of photographs is not what it should be.
+        """
+        check_workers(config.workers)
+        self._workers = config.workers
         photographs = Path(config.photographs) if config.photographs else None
-        self._scenes = SyntheticScenes(SyntheticConfig(config.height, config.width), 0, device, photographs)
+        made_on = device if config.workers == 0 else torch.device("cpu")
+        self._scenes = SyntheticScenes(SyntheticConfig(config.height, config.width), 0, made_on, photographs)
         # Pair losses must know what is hidden; finding it costs another ray a pixel, so only where it is asked.
         self._visible = any(mixture(name).times == "all" for name in (config.mixture, config.validation))
 
-    def batch(self, request: BatchRequest, device: torch.device) -> Batch:
-        """Made now."""
+    def __getitem__(self, request: BatchRequest) -> Batch:
+        """Made now, where scenes are made."""
         indices = [example.seed for example in request.examples]
         window = self._scenes.window(indices, request.times, self._visible, frames=request.length)
-        return Batch(window.to(device), request)
+        return Batch(window, request)
+
+    def batch(self, request: BatchRequest, device: torch.device) -> Batch:
+        """Made now."""
+        return self[request].to(device)
 
     def stream(self, requests: Iterable[BatchRequest], device: torch.device) -> Iterator[Batch]:
-        """One after the other."""
-        return (self.batch(request, device) for request in requests)
+        """One after the other, or ahead by workers."""
+        if self._workers == 0:
+            return (self.batch(request, device) for request in requests)
+        return read_ahead(self, requests, self._workers, device)
 
 
 def source_of(config: DataConfig, device: torch.device) -> Source:

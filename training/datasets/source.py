@@ -3,18 +3,18 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Sampler
+from torch.utils.data import Dataset
 
 from dpm_core.errors import DpmError
 
 from ..batches import Batch
 from ..config import DataConfig
+from ..readahead import check_workers, read_ahead
 from ..records import Window, collate
 from ..sampling import BatchRequest, Example
 from .assemble import window
@@ -24,7 +24,7 @@ ATTEMPTS = 20
 """Windows tried in place of one that cannot be read, before the data set is given up."""
 
 
-class DatasetSource:
+class DatasetSource(Dataset[Batch]):
     """The windows of data sets, each in its folder: `<folder>/<name>`."""
 
     def __init__(self, config: DataConfig, names: Sequence[str]) -> None:
@@ -35,9 +35,7 @@ class DatasetSource:
         """
         from . import find_dataset
 
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        if config.workers > cores:
-            raise DpmError(f"data.workers={config.workers} is more than this machine's {cores} cores; take {cores - 1}")
+        check_workers(config.workers)
         self._size = (config.height, config.width)
         self._workers = config.workers
         self._clips = {name: find_dataset(name).open(Path(config.folder) / name) for name in names}
@@ -48,15 +46,7 @@ class DatasetSource:
 
     def stream(self, requests: Iterable[BatchRequest], device: torch.device) -> Iterator[Batch]:
         """Read ahead."""
-        loader = DataLoader(
-            self,  # type: ignore[arg-type]
-            batch_size=None,
-            sampler=_Requests(requests),
-            num_workers=self._workers,
-            pin_memory=device.type == "cuda",
-            persistent_workers=self._workers > 0,
-        )
-        return (batch.to(device) for batch in loader)
+        return read_ahead(self, requests, self._workers, device)
 
     def __getitem__(self, request: BatchRequest) -> Batch:
         """One batch on the CPU; windows that cannot be read are replaced by others, and counted."""
@@ -89,13 +79,3 @@ class DatasetSource:
             f"{dataset}: no clip is long enough for {request.length} frames at stride {request.strides[0]}; "
             "leave the data set out of the mixture, or get its longer clips"
         )
-
-
-class _Requests(Sampler[BatchRequest]):
-    """Requests as the sampler of a loader; endless."""
-
-    def __init__(self, requests: Iterable[BatchRequest]) -> None:
-        self._requests = requests
-
-    def __iter__(self) -> Iterator[BatchRequest]:
-        return iter(self._requests)
