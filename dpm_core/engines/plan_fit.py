@@ -10,8 +10,9 @@ from pathlib import Path
 
 import torch
 
+from ..checkpoints.download import sha256
 from ..errors import DpmError
-from .plan_sidecar import Sidecar, sha256
+from .plan_sidecar import Sidecar
 from .tensorrt_library import Capability, available, load_library, told
 
 
@@ -52,15 +53,15 @@ def this_machine(device: torch.device | None = None) -> Machine:
     )
 
 
-def misfits(sidecar: Sidecar, source_sha256: str, machine: Machine) -> Iterator[str]:
+def misfits(sidecar: Sidecar, source: str, machine: Machine) -> Iterator[str]:
     """Every reason why a plan cannot run on a machine, in words that end "…: the plan …"; none if it can.
 
     Args:
         sidecar: of the plan.
-        source_sha256: of the graph in the export, as its manifest tells it.
+        source: `source_of` the graph, as the export's manifest tells it.
         machine: to run on.
     """
-    if sidecar.source_sha256 != source_sha256:
+    if sidecar.source != source:
         yield "stale: the graph was exported anew after it was built"
     if sidecar.platform != machine.platform:
         yield f"foreign: built on {sidecar.platform}, this is {machine.platform}"

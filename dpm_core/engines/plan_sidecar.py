@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -12,19 +11,11 @@ from typing import Any
 
 from ..atomic import atomic_file
 from ..errors import DpmError
+from .manifest import Deviation, TensorSpec
 from .tensorrt_library import Capability, told
 
 SCHEMA = 1
 SUFFIX = ".json"
-
-
-@dataclass(frozen=True)
-class PlanTensor:
-    """An input or an output: its name, its fixed shape, and torch's name of its type."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
 
 
 @dataclass(frozen=True)
@@ -33,7 +24,7 @@ class Sidecar:
 
     Attributes:
         graph: which of the export's graphs it is, such as "encoder".
-        source_sha256: of the ONNX file that it was built from, external data included.
+        source: what it was built from, see `source_of`.
         plan_sha256: of the plan.
         plan_bytes: its size.
         library, library_version: what built it; plans run on exactly that.
@@ -43,12 +34,11 @@ class Sidecar:
         tf32: whether float32 products may round, see BuildSettings.
         inputs, outputs: what it takes and gives.
         build_seconds: how long it took.
-        parity: per output, how far the plan is from the graph it was built from, measured on the GPU
-            ({"points": {"p99": …, "cosine": …}}); {} where none was there.
+        parity: by output, how far it is from the eager network, measured on the GPU; {} where none was there.
     """
 
     graph: str
-    source_sha256: str
+    source: str
     plan_sha256: str
     plan_bytes: int
     library: str
@@ -57,10 +47,10 @@ class Sidecar:
     capabilities: tuple[Capability, ...]
     gpu: str
     tf32: bool
-    inputs: tuple[PlanTensor, ...]
-    outputs: tuple[PlanTensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     build_seconds: float
-    parity: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    parity: Mapping[str, Deviation] = field(default_factory=dict)
 
     @property
     def maker(self) -> str:
@@ -113,16 +103,8 @@ def _sidecar(values: dict[str, Any]) -> Sidecar:
     values["capabilities"] = tuple((int(major), int(minor)) for major, minor in values["capabilities"])
     for side in ("inputs", "outputs"):
         values[side] = tuple(
-            PlanTensor(str(each["name"]), tuple(int(n) for n in each["shape"]), str(each["dtype"]))
+            TensorSpec(str(each["name"]), tuple(int(n) for n in each["shape"]), str(each["dtype"]))
             for each in values[side]
         )
+    values["parity"] = {name: Deviation(**deviation) for name, deviation in values["parity"].items()}
     return Sidecar(**values)
-
-
-def sha256(path: Path) -> str:
-    """Of a file, however large."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 22):
-            digest.update(block)
-    return digest.hexdigest()

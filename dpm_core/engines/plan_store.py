@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +15,7 @@ from filelock import FileLock, Timeout
 
 from ..atomic import atomic_file
 from ..errors import DpmError
+from .manifest import GraphSpec
 from .plan_sidecar import Sidecar, sidecar_path, write_sidecar
 from .tensorrt_library import Capability, Library
 
@@ -22,11 +24,16 @@ SPARE = 64 << 20
 """Bytes beside the weights: kernels and what else a plan holds."""
 
 
-def plan_name(graph: str, library: Library, capabilities: tuple[Capability, ...], source_sha256: str) -> str:
+def plan_name(graph: str, library: Library, capabilities: tuple[Capability, ...], source: str) -> str:
     """encoder-sm86-tensorrt_rtx1.7.1.116-0a1b2c3d4e5f.plan: what must match stands in the name, so plans of several
     machines lie beside each other."""
     target = "".join(f"sm{major}{minor}" for major, minor in capabilities)
-    return f"{graph}-{target}-{library.name}{library.version}-{source_sha256[:12]}{SUFFIX}"
+    return f"{graph}-{target}-{library.name}{library.version}-{source[:12]}{SUFFIX}"
+
+
+def source_of(graph: GraphSpec) -> str:
+    """One checksum of all files that a graph needs, weights beside it included."""
+    return hashlib.sha256(json.dumps(dict(graph.sha256), sort_keys=True).encode()).hexdigest()
 
 
 def plans_in(folder: Path, graph: str) -> list[Path]:
@@ -59,7 +66,9 @@ def require_room(folder: Path, source_bytes: int) -> None:
     """
     needed, free = source_bytes + SPARE, shutil.disk_usage(folder).free
     if free < needed:
-        raise DpmError(f"{folder} has {_megabytes(free)} MB free, a plan needs about {_megabytes(needed)}; make room")
+        raise DpmError(
+            f"{folder} has {_megabytes(free)} MB free, a plan needs about {_megabytes(needed)} MB; make room"
+        )
 
 
 def write_plan(plan: Path, content: memoryview, describe: Callable[[str, int], Sidecar]) -> Sidecar:

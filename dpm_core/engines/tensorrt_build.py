@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DpmError
-from .plan_sidecar import PlanTensor
+from .manifest import TensorSpec
 from .tensorrt_library import Capability, Library, logger, told
 from .tensorrt_progress import Interrupt, OnProgress, Phases, progress_monitor
 
@@ -45,8 +45,8 @@ class Built:
     """
 
     plan: memoryview
-    inputs: tuple[PlanTensor, ...]
-    outputs: tuple[PlanTensor, ...]
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
     timings: bytes
 
 
@@ -106,14 +106,14 @@ def _complaint(library: Library, onnx: Path, errors: Sequence[Any]) -> str:
     )
 
 
-def _tensor(tensor: Any, onnx: Path) -> PlanTensor:
+def _tensor(tensor: Any, onnx: Path) -> TensorSpec:
     shape = tuple(tensor.shape)
     if any(side < 0 for side in shape):
         raise DpmError(f"'{tensor.name}' of {onnx.name} has no fixed shape {list(shape)}; write it with `dpm export`")
     dtype = DTYPES.get(tensor.dtype.name)
     if dtype is None:
         raise DpmError(f"'{tensor.name}' of {onnx.name} is {tensor.dtype.name}, which torch cannot hold")
-    return PlanTensor(tensor.name, shape, dtype)
+    return TensorSpec(tensor.name, shape, dtype)
 
 
 def aim(library: Library, config: Any, capabilities: Sequence[Capability]) -> None:

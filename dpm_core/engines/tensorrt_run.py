@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..errors import DpmError
-from .plan_sidecar import PlanTensor
+from .manifest import TensorSpec
 from .tensorrt_build import DTYPES
 from .tensorrt_library import Library, logger
 
@@ -86,20 +86,23 @@ class Plan:
             shared: buffers of other plans by name; an input of that name reads there, so nothing is copied.
 
         Raises:
-            DpmError: the library refuses the plan, or it finds no memory for it.
+            DpmError: the library refuses the plan.
             ValueError: a shared buffer is of another shape or type.
-            torch.OutOfMemoryError: there is no memory for the buffers.
+            torch.OutOfMemoryError, MemoryError: there is no device memory for the buffers, or for the plan.
         """
         self._library, self._stream = library, stream
         # The runtime must outlive its engine.
         self._runtime = library.module.Runtime(logger(library))
         self._engine = self._runtime.deserialize_cuda_engine(content)
         if self._engine is None:
+            # "Error Code 2: OutOfMemory (Requested size was …)", "out of memory"
+            if "outofmemory" in logger(library).last_error.lower().replace(" ", ""):
+                raise MemoryError(logger(library).last_error)
             raise DpmError(f"{library} refuses the plan: {logger(library).last_error}")
         self.scratch_bytes = int(self._engine.device_memory_size_v2)
         self._context = self._engine.create_execution_context()
         if self._context is None:
-            raise DpmError(f"no device memory for the plan, which works in {self.scratch_bytes / 2**20:.0f} MiB")
+            raise MemoryError(f"no device memory for the plan, which works in {self.scratch_bytes / 2**20:.0f} MiB")
         self.inputs = {
             tensor.name: _shared(tensor, shared or {}, device) for tensor in self._tensors(library.module, "INPUT")
         }
@@ -147,22 +150,22 @@ class Plan:
         if not self._context.execute_async_v3(self._stream.handle):
             raise RuntimeError(f"{self._library} could not run the plan: {logger(self._library).last_error}")
 
-    def _tensors(self, trt: Any, mode: str) -> list[PlanTensor]:
+    def _tensors(self, trt: Any, mode: str) -> list[TensorSpec]:
         engine = self._engine
         names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
         wanted = getattr(trt.TensorIOMode, mode)
         return [
-            PlanTensor(name, tuple(engine.get_tensor_shape(name)), DTYPES[engine.get_tensor_dtype(name).name])
+            TensorSpec(name, tuple(engine.get_tensor_shape(name)), DTYPES[engine.get_tensor_dtype(name).name])
             for name in names
             if engine.get_tensor_mode(name) == wanted
         ]
 
 
-def _empty(tensor: PlanTensor, device: torch.device) -> Tensor:
+def _empty(tensor: TensorSpec, device: torch.device) -> Tensor:
     return torch.empty(tensor.shape, dtype=getattr(torch, tensor.dtype), device=device)
 
 
-def _shared(tensor: PlanTensor, shared: Mapping[str, Tensor], device: torch.device) -> Tensor:
+def _shared(tensor: TensorSpec, shared: Mapping[str, Tensor], device: torch.device) -> Tensor:
     if tensor.name not in shared:
         return _empty(tensor, device)
     buffer = shared[tensor.name]

@@ -6,7 +6,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from dpm_core.engines.plan_sidecar import PlanTensor
+from dpm_core.engines.manifest import TensorSpec
 from dpm_core.engines.tensorrt_build import BuildSettings, aim, build, use_timings
 from dpm_core.engines.tensorrt_library import available, load_library
 from dpm_core.engines.tensorrt_progress import Phases
@@ -43,8 +43,8 @@ def quietly(fraction):
 def test_a_graph_is_built_for_gpus_that_are_not_here(rtx, tmp_path, capabilities):
     built = build(rtx, relu(tmp_path / "g.onnx"), BuildSettings(capabilities), quietly)
     assert built.plan.nbytes > 1000
-    assert built.inputs == (PlanTensor("x", (2, 3), "float32"),)
-    assert built.outputs == (PlanTensor("y", (2, 3), "float32"),)
+    assert built.inputs == (TensorSpec("x", (2, 3), "float32"),)
+    assert built.outputs == (TensorSpec("y", (2, 3), "float32"),)
     assert built.timings == b""  # tensorrt_rtx keeps none
 
 

@@ -92,7 +92,7 @@ def test_a_plan_that_the_library_refuses():
 
 
 def test_no_device_memory_for_a_plan():
-    with pytest.raises(DpmError, match="no device memory for the plan, which works in 3 MiB"):
+    with pytest.raises(MemoryError, match="no device memory for the plan, which works in 3 MiB"):
         load(no_memory=True)
 
 
