@@ -16,6 +16,8 @@ SHARE = get_package_share_directory("dpm_ros")
 ARGUMENTS = {
     "image": ("image", "camera topic; with image_transport:=compressed, without its /compressed"),
     "camera_info": ("camera_info", "calibration topic; the node does without where there is none"),
+    "depth": ("depth", "topic of depth images of the same view, where there is one: makes lengths metres"),
+    "odom": ("odom", "topic of the robot's odometry, where there is one: makes lengths metres"),
     "image_transport": ("raw", "raw or compressed"),
     "params_file": (os.path.join(SHARE, "config", "dpm.params.yaml"), "parameters of the node"),
     "namespace": ("", "namespace of the node and its topics"),
@@ -40,7 +42,7 @@ def generate_launch_description():
             value["params_file"],
             {"image_transport": value["image_transport"], "use_sim_time": value["use_sim_time"]},
         ],
-        remappings=[("image", value["image"]), ("camera_info", value["camera_info"])],
+        remappings=[(name, value[name]) for name in ("image", "camera_info", "depth", "odom")],
         arguments=["--ros-args", "--log-level", value["log_level"]],
         output="screen",
     )

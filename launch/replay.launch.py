@@ -16,6 +16,8 @@ ARGUMENTS = {
     "bag": (None, "a rosbag2 folder, an .mcap or a .db3 file"),
     "image": (None, "the bag's camera topic; with image_transport:=compressed, without its /compressed"),
     "camera_info": ("camera_info", "the bag's calibration topic"),
+    "depth": ("depth", "the bag's topic of depth images, where it has one: makes lengths metres"),
+    "odom": ("odom", "the bag's topic of odometry, where it has one: makes lengths metres"),
     "image_transport": ("raw", "raw or compressed"),
     "rate": ("1.0", "how much faster than recorded"),
     "start_offset": ("0.0", "leave out so many seconds at the start"),
@@ -33,6 +35,8 @@ ARGUMENTS = {
 PASSED_ON = (
     "image",
     "camera_info",
+    "depth",
+    "odom",
     "image_transport",
     "params_file",
     "namespace",

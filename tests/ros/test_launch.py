@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import yaml
 from dpm_ros import conversions
-from dpm_ros.interface import OUTPUTS
+from dpm_ros.interface import INPUTS, OUTPUTS
 from dpm_ros.markers import flow_markers, track_markers
 from dpm_ros.parameters import PARAMETERS
 from harness import ROOT
@@ -23,9 +23,6 @@ FILES = sorted(LAUNCH.glob("*.launch.py"))
 ON_ROBOT = importlib.util.find_spec("launch_ros") is not None
 
 
-ACTIONS = ["DeclareLaunchArgument", "ExecuteProcess", "IncludeLaunchDescription", "SetEnvironmentVariable"]
-
-
 @dataclass
 class Played:
     """Whatever a launch file makes: its kind and what it was given."""
@@ -33,6 +30,22 @@ class Played:
     kind: str
     given: tuple
     named: dict = field(default_factory=dict)
+
+    def perform(self, context):
+        """A LaunchConfiguration's value, as an OpaqueFunction asks it of its context."""
+        return context.value(self)
+
+
+class Context:
+    """What an OpaqueFunction is given: every argument at its default."""
+
+    def __init__(self, actions):
+        self.asked = []
+        self._defaults = {name: named.get("default_value") for name, named in declared(actions).items()}
+
+    def value(self, configuration):
+        self.asked.append(configuration)
+        return self._defaults[configuration.given[0]]
 
 
 @pytest.fixture
@@ -49,6 +62,7 @@ def described(monkeypatch, tmp_path):
             "DeclareLaunchArgument",
             "ExecuteProcess",
             "IncludeLaunchDescription",
+            "OpaqueFunction",
             "SetEnvironmentVariable",
         ],
         "launch.conditions": ["IfCondition", "UnlessCondition"],
@@ -67,9 +81,16 @@ def described(monkeypatch, tmp_path):
         spec = importlib.util.spec_from_file_location(path.name.replace(".", "_"), path)
         module = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(module)
-        return module.generate_launch_description()
+        return opened(module.generate_launch_description())
 
     return describe
+
+
+def opened(actions):
+    """The actions with what their functions make, and the arguments that these ask for."""
+    context = Context(actions)
+    made = [each.named["function"](context) for each in of_kind(actions, "OpaqueFunction")]
+    return [*actions, *made, *context.asked]
 
 
 def everything(thing):
@@ -116,7 +137,7 @@ def test_installed_files_that_are_named_are_there(described, path):
         assert (folders[name[0]] / name[1]).exists()
 
 
-@pytest.mark.parametrize("name", ["dpm.launch.py", "replay.launch.py"])
+@pytest.mark.parametrize("name", ["dpm.launch.py", "multi_camera.launch.py", "replay.launch.py"])
 def test_large_messages_are_carried_unless_the_user_says_otherwise(described, name):
     actions = described(LAUNCH / name)
     (setting,) = of_kind(actions, "SetEnvironmentVariable")
@@ -127,10 +148,22 @@ def test_large_messages_are_carried_unless_the_user_says_otherwise(described, na
 
 
 def test_the_node_is_given_its_parameters_and_only_known_ones(described):
-    (node,) = of_kind(described(LAUNCH / "dpm.launch.py"), "Node")
-    assert (node.named["package"], node.named["executable"]) == ("dpm_ros", "dpm_node")
-    given = {name for each in node.named["parameters"] if isinstance(each, dict) for name in each}
-    assert given <= {parameter.name for parameter in PARAMETERS} | {"use_sim_time"}
+    nodes = [
+        node for name in ("dpm", "multi_camera") for node in of_kind(described(LAUNCH / f"{name}.launch.py"), "Node")
+    ]
+    assert len(nodes) == 3
+    for node in nodes:
+        assert (node.named["package"], node.named["executable"]) == ("dpm_ros", "dpm_node")
+        given = {name for each in node.named["parameters"] if isinstance(each, dict) for name in each}
+        assert given <= {parameter.name for parameter in PARAMETERS} | {"use_sim_time"}
+        assert {name for name, _ in node.named["remappings"]} <= {topic.name for topic in INPUTS}
+
+
+def test_each_camera_has_a_namespace_and_frames_of_its_own(described):
+    left, right = of_kind(described(LAUNCH / "multi_camera.launch.py"), "Node")
+    assert (left.named["namespace"], right.named["namespace"]) == ("left", "right")
+    frames = [node.named["parameters"][-1] for node in (left, right)]
+    assert frames == [{"map_frame": f"{name}/map", "world_frame": f"{name}/world"} for name in ("left", "right")]
 
 
 def test_the_player_is_given_options_that_it_has(described):

@@ -46,7 +46,8 @@ def test_colcon_finds_this_package_and_no_other(installed):
 
 def test_colcon_installs_everything_that_is_launched(installed):
     share = installed / "share" / "dpm_ros"
-    for folder, pattern in (("launch", "*.launch.py"), ("config", "*.yaml"), ("rviz", "*.rviz")):
+    folders = {"launch": "*.launch.py", "config": "*.yaml", "rviz": "*.rviz"}
+    for folder, pattern in {**folders, "foxglove": "*.foxglove.json", "security": "*.policy.xml"}.items():
         names = sorted(path.name for path in (ROOT / "launch").glob(pattern))
         assert names
         assert sorted(path.name for path in (share / folder).iterdir()) == names

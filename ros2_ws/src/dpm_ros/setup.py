@@ -32,6 +32,8 @@ setup(
         ("share/dpm_ros/launch", installed("*.launch.py")),
         ("share/dpm_ros/config", installed("*.yaml")),
         ("share/dpm_ros/rviz", installed("*.rviz")),
+        ("share/dpm_ros/foxglove", installed("*.foxglove.json")),
+        ("share/dpm_ros/security", installed("*.policy.xml")),
     ],
     entry_points={
         "console_scripts": ["dpm_node = dpm_ros.node:main"],
