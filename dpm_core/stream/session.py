@@ -73,13 +73,14 @@ class Session:
         self._chain = MapChain()
         self._metric_map = MetricMap(self.config.scale)
         self._odometry = CameraOdometry()
+        self._tracker = Tracker()
         self._metric = False
         self._begin_memory()
 
     def _begin_memory(self) -> None:
-        """What adds up over windows begins anew, as it must where the unit changes."""
+        """What adds up over windows begins anew, as it must where metres take the place of the network's unit."""
         self._static_map = StaticMap()
-        self._tracker = Tracker()
+        self._tracker.forget()
 
     def break_before(self, frame: Frame) -> Break | None:
         """What would break the context if `frame` came next; `process` then starts the window anew."""
@@ -154,8 +155,8 @@ class Session:
         chain_from_window = self._chain.add(stamps, prediction)
         linked = self._chain.linked
         map_from_chain, scale = self._metric_map.place(Sight(frame, fit, prediction, chain_from_window), linked)
-        if (scale is not None) != self._metric:
-            self._metric = scale is not None
+        if scale is not None and not self._metric:
+            self._metric = True
             self._begin_memory()
         poses = np.stack([chain_from_window.pose(pose) for pose in prediction.world_from_camera.double().cpu().numpy()])
         sigma = scale.relative_sigma if scale is not None else 0.0

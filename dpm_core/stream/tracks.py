@@ -66,6 +66,11 @@ class Tracker:
         self._stamps: deque[int] = deque()
         self._next_id = 0
 
+    def forget(self) -> None:
+        """End all tracks; the next ones have ids of their own."""
+        self._points = None
+        self._stamps.clear()
+
     def follow(
         self,
         view: View,

@@ -111,3 +111,30 @@ def test_the_size_of_the_map_stays_what_it_was(name):
     changed = SessionConfig(window=4, map=MapConfig(**{name: 1}))
     with pytest.raises(Exception, match=rf"map\.{name} cannot change"):
         stream.configure(changed)
+
+
+def with_depth(world, index, units_a_metre=2):
+    """A frame with what a depth sensor sees."""
+    depth = (world.own_points(index) - world.world_from_camera(index)[:3, 3])[..., 2] / units_a_metre
+    return frame(index, depth=depth.astype(np.float32))
+
+
+def test_a_map_of_metres_holds_nothing_of_another_unit():
+    world = BallWorld(passing)
+    stream = session(world)
+    for index in range(8):
+        estimate = stream.process(frame(index))
+    assert (estimate.unit, len(estimate.static_map().points) > 0) == ("network", True)
+    for index in range(8, 16):
+        estimate = stream.process(with_depth(world, index))
+    assert estimate.unit == "m"
+    np.testing.assert_allclose(estimate.static_map().points[:, 2], WALL / 2, rtol=0.02)
+
+
+def test_a_sensor_that_pauses_does_not_cost_the_map():
+    world = BallWorld(passing)
+    stream = session(world)
+    before = [stream.process(with_depth(world, index)) for index in range(8)][-1]
+    after_gap = stream.process(frame(30))
+    assert (before.unit, after_gap.unit) == ("m", "network")
+    assert len(after_gap.static_map().points) == len(before.static_map().points) > 0
