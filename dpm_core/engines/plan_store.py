@@ -41,10 +41,15 @@ def plans_in(folder: Path, graph: str) -> list[Path]:
     return sorted(folder.glob(f"{graph}-sm*{SUFFIX}"))
 
 
+def lock_path(plan: Path) -> Path:
+    """The file that is locked while a plan is built."""
+    return plan.with_name(f".{plan.name}.lock")
+
+
 @contextmanager
 def one_builder(plan: Path, on_wait: Callable[[], None]) -> Iterator[None]:
     """Held while a plan is built; a second process waits, told by `on_wait`, and then finds it built."""
-    lock = FileLock(plan.with_name(f".{plan.name}.lock"))
+    lock = FileLock(lock_path(plan))
     try:
         lock.acquire(timeout=0)
     except Timeout:

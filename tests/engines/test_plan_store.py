@@ -3,8 +3,9 @@
 
 import errno
 import json
-import multiprocessing
 import pathlib
+import subprocess
+import sys
 from dataclasses import replace
 
 import fake_tensorrt
@@ -13,7 +14,7 @@ import pytest
 from dpm_core.engines.manifest import Deviation, TensorSpec
 from dpm_core.engines.plan_fit import Machine, damage, misfits
 from dpm_core.engines.plan_sidecar import Sidecar, read_sidecar, sidecar_path
-from dpm_core.engines.plan_store import one_builder, plan_name, plans_in, require_room, write_plan
+from dpm_core.engines.plan_store import lock_path, one_builder, plan_name, plans_in, require_room, write_plan
 from dpm_core.errors import DpmError
 
 CONTENT = bytes(range(256)) * 40
@@ -143,33 +144,31 @@ def test_a_sidecar_that_cannot_be_written_takes_its_plan_with_it(tmp_path, monke
     assert list(tmp_path.iterdir()) == []
 
 
-def build_beside(plan, held, release, finished):
-    """Another process: holds the lock, writes the plan, lets go."""
-    with one_builder(plan, lambda: None):
-        held.set()
-        release.wait()
-        plan.write_bytes(CONTENT)
-    finished.set()
+OTHER_BUILDER = """
+import pathlib, sys
+from filelock import FileLock
+lock, plan = map(pathlib.Path, sys.argv[1:])
+with FileLock(lock):
+    print("held", flush=True)
+    sys.stdin.readline()
+    plan.write_bytes(b"built by the other")
+"""
 
 
 def test_a_second_builder_waits_and_finds_the_plan_built(tmp_path):
     plan = tmp_path / "time.plan"
-    context = multiprocessing.get_context("spawn")
-    held, release, finished = context.Event(), context.Event(), context.Event()
-    other = context.Process(target=build_beside, args=(plan, held, release, finished))
-    other.start()
-    held.wait()
-    waited = []
+    command = [sys.executable, "-c", OTHER_BUILDER, lock_path(plan), plan]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "held\n"
+        waited = []
 
-    def told_to_wait():
-        waited.append(True)
-        release.set()
+        def told_to_wait():
+            waited.append(True)
+            print(file=other.stdin, flush=True)
 
-    with one_builder(plan, told_to_wait):
-        assert plan.read_bytes() == CONTENT
-    other.join()
+        with one_builder(plan, told_to_wait):
+            assert plan.read_bytes() == b"built by the other"
     assert waited == [True]
-    assert other.exitcode == 0
 
 
 def test_a_builder_that_fails_lets_go(tmp_path):
