@@ -75,7 +75,8 @@ class DpmNode(LifecycleNode):
         self.create_service(Trigger, interface.RESET.name, self._reset)
         self.create_service(Trigger, interface.SAVE_MAP.name, self._save_map)
         self.add_on_set_parameters_callback(self._check_parameters)
-        self.add_post_set_parameters_callback(self._use_parameters)
+        if hasattr(self, "add_post_set_parameters_callback"):  # Humble has none: thresholds are read at start there
+            self.add_post_set_parameters_callback(self._use_parameters)
 
     # Lifecycle. rclpy swallows what these raise, so they say it themselves.
 
