@@ -45,8 +45,8 @@ class TrackConfig:
         tolerance: a point is seen where the surface at its pixel is nearer to it than this fraction of its depth.
     """
 
-    count: int = 400
-    length: int = 30
+    count: int = 200
+    length: int = 20
     spacing: int = 8
     tolerance: float = 0.05
 

@@ -122,8 +122,8 @@ def test_a_new_map_begins_without_tracks():
 
 def test_its_memory_stays_what_it_was_and_its_thresholds_change():
     stream = session(BallWorld(passing))
-    with pytest.raises(DpmError, match=r"tracks\.length cannot change from 30 to 31"):
-        stream.configure(SessionConfig(window=4, tracks=TrackConfig(length=31)))
+    with pytest.raises(DpmError, match=r"tracks\.length cannot change from 20 to 21"):
+        stream.configure(SessionConfig(window=4, tracks=TrackConfig(length=21)))
     stream.configure(SessionConfig(window=4, tracks=TrackConfig(count=0)))
     assert all(len(stream.process(frame(index)).tracks.ids) == 0 for index in range(10))
 

@@ -174,9 +174,11 @@ class EstimatePublisher:
 
     def _tracks(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
-        lifetime = self._frames.track_lifetime
-        width = line_width(estimate)
-        self._draw(interface.TRACKS, lambda: markers.track_markers(header, estimate.tracks, lifetime, width))
+
+        def strips() -> MarkerArray:
+            return markers.track_markers(header, estimate.tracks, self._frames.track_lifetime, line_width(estimate))
+
+        self._draw(interface.TRACKS, strips)
 
     def _camera(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
