@@ -8,6 +8,9 @@ from .commands import dispatch, in_module
 BENCHMARKS = {
     "kernels": in_module("dpm_core.cli.bench_kernels", "the native kernels"),
     "stream": in_module("dpm_core.cli.bench_stream", "a new frame, live against plain"),
+    "engines": in_module("dpm_core.cli.bench_engines", "the same frames through every engine that is here"),
+    "scale": in_module("dpm_core.cli.bench_scale", "cost by frames of a window, by image size, by asked times"),
+    "soak": in_module("dpm_core.cli.bench_soak", "memory over many windows"),
 }
 
 

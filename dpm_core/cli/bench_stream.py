@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from .arguments import parse, write_json
 from .measuring import (
     AtSize,
     Memory,
+    Stopwatch,
     described,
     find_device,
     machine,
@@ -84,6 +86,8 @@ class Figure:
         seconds: median of each stage, and "total" of a frame.
         estimates_per_second: one over the total.
         ratio: the plain way's total over this one's, the median over frames that both had.
+        processor_seconds: of a frame, all threads together, the median: what it costs where other work runs too.
+        processor_ratio: the plain way's over this one's, as above.
         peak_bytes: the most the process held meanwhile.
         difference: the largest from the plain way, in all that was asked of the network: points over the scene's
             median depth, confidences over themselves, camera positions as points, rotations and intrinsics over
@@ -94,6 +98,8 @@ class Figure:
     seconds: dict[str, float]
     estimates_per_second: float
     ratio: float
+    processor_seconds: float
+    processor_ratio: float
     peak_bytes: int | None
     difference: float
 
@@ -143,6 +149,8 @@ def measure(engine: Engine, window: int, frames: Sequence[Frame]) -> list[Figure
             seconds=(stages := median_stages(way.seconds)),
             estimates_per_second=1 / stages["total"],
             ratio=_median_ratio(totals[PLAIN], totals[name]),
+            processor_seconds=statistics.median(way.processor_seconds),
+            processor_ratio=_median_ratio(ways[PLAIN].processor_seconds, way.processor_seconds),
             peak_bytes=way.peak,
             difference=differences[name],
         )
@@ -189,12 +197,13 @@ class _Way:
     """One session, and what it took and heard."""
 
     def __init__(self, engine: Engine, window: int, wanted: Wanted) -> None:
-        self._engine = _Heard(engine)
+        self._engine = Kept(engine)
         self._session = Session(self._engine, SessionConfig(window=window))
         self._wanted = wanted
         self._memory = Memory(engine.device)
         self.peak: int | None = None
         self.seconds: list[dict[str, float]] = []
+        self.processor_seconds: list[float] = []
 
     @property
     def heard(self) -> Prediction:
@@ -210,12 +219,14 @@ class _Way:
     def take(self, frame: Frame) -> None:
         """One frame on."""
         self._memory.begin()
+        stopwatch = Stopwatch(self._engine.device)
         self.seconds.append(self._session.process(frame, self._wanted).seconds)
+        self.processor_seconds.append(stopwatch.read()[1])
         peak = self._memory.peak()
         self.peak = peak if self.peak is None or peak is None else max(self.peak, peak)
 
 
-class _Heard:
+class Kept:
     """An engine whose last answer is kept, and that answers for nothing while it is not `asked`."""
 
     def __init__(self, engine: Engine) -> None:
@@ -277,7 +288,7 @@ def _largest(differences: Tensor) -> float:
 
 
 def _median_ratio(plain: Sequence[float], live: Sequence[float]) -> float:
-    return float(torch.tensor([p / q for p, q in zip(plain, live, strict=True)]).median())
+    return statistics.median(p / q for p, q in zip(plain, live, strict=True))
 
 
 def _table(figures: list[Figure], options: Options, about: dict[str, Any]) -> Table:
@@ -292,4 +303,7 @@ def _table(figures: list[Figure], options: Options, about: dict[str, Any]) -> Ta
     table.add_row("estimates a second", *(f"{figure.estimates_per_second:.2f}" for figure in figures))
     table.add_row("MiB at most", *(mebibytes(figure.peak_bytes) for figure in figures))
     table.add_row("plain / this", *(f"{figure.ratio:.2f}" for figure in figures))
+    if not about["gpu"]:
+        table.add_row("CPU time", *(f"{1e3 * figure.processor_seconds:.0f}" for figure in figures))
+        table.add_row("plain / this", *(f"{figure.processor_ratio:.2f}" for figure in figures))
     return table

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import platform
 import statistics
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from itertools import count, islice
@@ -95,6 +96,7 @@ def machine(device: torch.device) -> dict[str, Any]:
     return {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
+        "gpu": device.type == "cuda",
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "load": _load(),
@@ -159,6 +161,23 @@ def patched_size(text: str, patch: int) -> tuple[int, int]:
     height, width = size_of(text)
     patch_grid(height, width, patch)
     return height, width
+
+
+class Stopwatch:
+    """Seconds since it was made: of the clock, and of this process's threads on all processors together.
+
+    The latter say what work costs on a machine that has other work too; a GPU's work is not in them.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._wall, self._processor = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """(clock, processors), after the work that a GPU was given."""
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        return time.perf_counter() - self._wall, time.process_time() - self._processor
 
 
 class Memory:
