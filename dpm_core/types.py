@@ -143,18 +143,16 @@ class Tracks:
         ids: [N] int64, a point's own as long as it is followed; never given to another before a new map.
         stamps_ns: of the newest L frames, oldest first; the last one is the estimate's.
         points: [L, N, 3] float32, where each was at each stamp; NaN before it began.
-        colors: [N, 3] uint8, RGB, as first seen.
     """
 
     ids: Int64
     stamps_ns: tuple[int, ...]
     points: Float32
-    colors: UInt8
 
     @classmethod
     def none(cls) -> Tracks:
         """Nothing is followed."""
-        return cls(np.empty(0, np.int64), (), np.empty((0, 0, 3), np.float32), np.empty((0, 3), np.uint8))
+        return cls(np.empty(0, np.int64), (), np.empty((0, 0, 3), np.float32))
 
 
 @dataclass(frozen=True)

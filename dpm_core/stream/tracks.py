@@ -45,14 +45,12 @@ class _Followed(NamedTuple):
 
     Attributes:
         ids: [N] int64.
-        colors: [N, 3] uint8, as they were first seen.
         held: the mark by which a point is followed now: the oldest, since each change adds some error.
         spare: its mark in the newest frame that showed it.
         trail: [L, N, 3] float32, where it was, oldest first, NaN before it began; map coordinates.
     """
 
     ids: Tensor
-    colors: Tensor
     held: _Marks
     spare: _Marks
     trail: Tensor
@@ -110,7 +108,6 @@ class Tracker:
             ids=self._points.ids.cpu().numpy(),
             stamps_ns=tuple(self._stamps),
             points=self._points.trail[-length:].cpu().numpy(),
-            colors=self._points.colors.cpu().numpy(),
         )
 
     def _begun(self, points: _Followed, view: View, newest: int, locate: Locate, config: TrackConfig) -> _Followed:
@@ -127,7 +124,7 @@ class Tracker:
         trail[-1] = position
         ids = torch.arange(self._next_id, self._next_id + len(pixel), device=pixel.device)
         self._next_id += len(pixel)
-        return _joined(points, _Followed(ids, view.colors.reshape(-1, 3)[pixel], marks, marks, trail))
+        return _joined(points, _Followed(ids, marks, marks, trail))
 
 
 def _locate(points_now: Tensor, map_from_window: Sim3, view: Tensor, pixel: Tensor) -> Tensor:
@@ -175,7 +172,7 @@ def _free_lattice(points: _Followed, view: View, spacing: int) -> Tensor:
 def _nothing(view: View, length: int) -> _Followed:
     integers = torch.empty(0, dtype=torch.int64, device=view.points.device)
     marks = _Marks(integers, integers, view.points.new_empty(0, 3))
-    return _Followed(integers, view.colors.new_empty(0, 3), marks, marks, view.points.new_empty(length, 0, 3))
+    return _Followed(integers, marks, marks, view.points.new_empty(length, 0, 3))
 
 
 def _chosen(first: Tensor, one: _Marks, other: _Marks) -> _Marks:
@@ -190,7 +187,7 @@ def _marks_rows(marks: _Marks, rows: Tensor) -> _Marks:
 
 def _rows(points: _Followed, rows: Tensor) -> _Followed:
     marks = (_marks_rows(points.held, rows), _marks_rows(points.spare, rows))
-    return _Followed(points.ids[rows], points.colors[rows], *marks, points.trail[:, rows])
+    return _Followed(points.ids[rows], *marks, points.trail[:, rows])
 
 
 def _joined(points: _Followed, more: _Followed) -> _Followed:
@@ -198,5 +195,4 @@ def _joined(points: _Followed, more: _Followed) -> _Followed:
         _Marks(*(torch.cat(pair) for pair in zip(one, other, strict=True)))
         for one, other in ((points.held, more.held), (points.spare, more.spare))
     )
-    ids, colors = torch.cat([points.ids, more.ids]), torch.cat([points.colors, more.colors])
-    return _Followed(ids, colors, held, spare, torch.cat([points.trail, more.trail], dim=1))
+    return _Followed(torch.cat([points.ids, more.ids]), held, spare, torch.cat([points.trail, more.trail], dim=1))

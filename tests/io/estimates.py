@@ -42,7 +42,7 @@ def tracks(index):
     for row, at in enumerate(range(first, index + 1)):
         for track in range(at):
             points[row, track] = [at, track, 0.1]
-    return Tracks(np.arange(index), stamps, points, np.zeros((index, 3), np.uint8))
+    return Tracks(np.arange(index), stamps, points)
 
 
 def estimate(index):

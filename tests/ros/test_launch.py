@@ -225,7 +225,7 @@ def test_what_moves_leaves_a_trail_of_another_colour():
 
 def test_rviz_draws_the_markers_of_the_node():
     header = conversions.header(0, "map")
-    tracks = Tracks(np.zeros(1, np.int64), (1, 2), np.zeros((2, 1, 3), np.float32), np.zeros((1, 3), np.uint8))
+    tracks = Tracks(np.zeros(1, np.int64), (1, 2), np.zeros((2, 1, 3), np.float32))
     drawn = {
         "scene_flow": flow_markers(header, Cloud.none(), seconds=1, most=1, width=1),
         "tracks": track_markers(header, tracks, lifetime=1, width=1),

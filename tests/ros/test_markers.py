@@ -56,7 +56,7 @@ def tracks():
     """Three points at three instants: one from the first on, one from the second, one from the last."""
     points = np.arange(27, dtype=np.float32).reshape(3, 3, 3)
     points[0, 1] = points[:2, 2] = np.nan
-    return Tracks(np.array([3, 40, 41]), (1, 2, 3), points, np.zeros((3, 3), np.uint8))
+    return Tracks(np.array([3, 40, 41]), (1, 2, 3), points)
 
 
 def test_a_track_is_a_strip_from_where_it_began(tracks):
