@@ -34,7 +34,8 @@ class Mixture:
         batches: (frames of a window, windows of a batch on one device); each batch draws one of these.
         strides: least and largest step between neighbouring frames, in frames of the recording.
         reference: which camera is the origin.
-        times: "one" time that is common to all views, drawn for each batch, or "all" of the window's.
+        times: "one" time that is common to all views, drawn for each batch, "all" of the window's, or "none": each
+            view is asked at its own time alone.
         source: where the figures stand, and what of them is not stated there.
     """
 
@@ -42,7 +43,7 @@ class Mixture:
     batches: tuple[tuple[int, int], ...]
     strides: tuple[int, int]
     reference: Literal["central", "first"]
-    times: Literal["one", "all"]
+    times: Literal["one", "all", "none"]
     source: str
 
     @property
@@ -116,6 +117,14 @@ MIXTURES: dict[str, Mixture] = {
         reference="first",
         times="one",
         source="scenes of the generator kept on disk, see training.recipes; for a CPU, where making them costs most",
+    ),
+    "stored-own": Mixture(
+        _parts(stored=20000),
+        batches=((2, 8), (3, 5), (4, 4)),
+        strides=(1, 1),
+        reference="first",
+        times="none",
+        source="the same, as VGGT is trained before V-DPM goes on from it: cameras and each view's own time",
     ),
     "stored-held-out": Mixture(
         _parts(stored_held_out=20000),
@@ -237,13 +246,13 @@ class Sampler:
         """The batch of this device that begins at a position."""
         draw = np.random.default_rng([self.seed, _WINDOW, position.step])
         length, windows = self.mixture.batches[draw.integers(len(self.mixture.batches))]
-        one = int(draw.integers(length))
+        times = {"one": (int(draw.integers(length)),), "all": tuple(range(length)), "none": ()}
         first = position.examples + self.rank * windows
         return BatchRequest(
             examples=tuple(self._example(index) for index in range(first, first + windows)),
             length=length,
             strides=self.mixture.strides,
-            times=(one,) if self.mixture.times == "one" else tuple(range(length)),
+            times=times[self.mixture.times],
             reference=length // 2 if self.mixture.reference == "central" else 0,
             after=Position(position.step + 1, position.examples + windows * self.world),
         )

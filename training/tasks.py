@@ -36,7 +36,7 @@ def vdpm_task(loss: VDPMLoss) -> Task:
 
     def losses(network: nn.Module, window: Window, request: BatchRequest) -> dict[str, Tensor]:
         local = window.in_camera(request.reference)
-        times = torch.tensor(window.times, device=window.images.device)
+        times = torch.tensor(window.times, dtype=torch.int64, device=window.images.device)
         targets = times[None, :, None].expand(len(window.images), -1, 1)
         maps = network(window.images, targets, request.reference)
         own, moved = (PointMaps(part.points.float(), part.conf.float()) for part in (maps.own, maps.at_targets))
@@ -156,7 +156,8 @@ def _both_orders(network: nn.Module, window: Window) -> tuple[tuple[PairOutput, 
     out, flows = (found, None) if isinstance(found, PairOutput) else found[:2]
 
     def rows(part: slice) -> PairOutput:
-        return PairOutput(*(None if value is None else value[part].float() for value in out))
+        values: Any = [None if value is None else value[part].float() for value in out]
+        return PairOutput(*values)
 
     return (rows(slice(None, count)), rows(slice(count, None))), flows
 

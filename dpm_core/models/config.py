@@ -222,14 +222,14 @@ VDPM_DPT = VDPMConfig(decoder=DptDecoderConfig())
 
 VDPM_MINI = VDPMConfig(
     aggregator=AggregatorConfig(
-        encoder=EncoderConfig(image_size=224, dim=96, depth=12, heads=3),
+        encoder=EncoderConfig(image_size=224, dim=96, depth=6, heads=3),
         dim=96,
         depth=4,
         heads=3,
         taps=(0, 1, 2, 3),
     ),
     camera=CameraHeadConfig(depth=2, heads=3),
-    dpt=DptConfig(features=32, channels=(32, 64, 96, 96), hidden=16),
-    decoder=AdaptiveDecoderConfig(depth=1, heads=3, mlp_ratio=2.0),
+    dpt=DptConfig(features=24, channels=(24, 48, 96, 96), hidden=8),
+    decoder=AdaptiveDecoderConfig(depth=1, heads=3, mlp_ratio=1.0),
 )
-"""Ours: small enough for two CPU cores. Images of 224 x 168 (W x H)."""
+"""Ours: small enough for two CPU cores. Images of 224 x 168 (W x H). What else was tried: docs/vdpm-mini.md."""

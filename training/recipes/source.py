@@ -55,15 +55,16 @@ class StoredSource:
         """
         windows = []
         for example in request.examples:
-            scene = read(self._waited_for(self._scene(example, request.after.examples)))
-            windows.append(vary(scene, request.length, request.times[0], self._config, example.seed))
+            scene = read(self._waited_for(self.scene_of(example, request.after.examples)))
+            windows.append(vary(scene, request.length, request.times, self._config, example.seed))
         return Batch(collate(windows).to(device), request)
 
     def stream(self, requests: Iterable[BatchRequest], device: torch.device) -> Iterator[Batch]:
         """One after the other."""
         return (self.batch(request, device) for request in requests)
 
-    def _scene(self, example: Example, examples: int) -> int:
+    def scene_of(self, example: Example, examples: int) -> int:
+        """Which stored scene an example is of, once so many examples are trained on."""
         pool = self._pool
         if example.dataset == HELD_OUT:
             return example.seed % pool.held_out
@@ -74,8 +75,6 @@ class StoredSource:
         since = time.monotonic()
         while not path.is_file():
             if time.monotonic() - since > self._pool.patience:
-                raise DpmError(
-                    f"{path} is not there; make scenes first: python -m training.recipes.vdpm_mini --only scenes"
-                )
+                raise DpmError(f"{path} is not there; run with --only scenes first, or beside")
             time.sleep(1)
         return path

@@ -60,3 +60,11 @@ def _places(encoder: DinoV2) -> None:
     table = torch.cat([angles.sin(), angles.cos()], 1)
     encoder.pos_embed.zero_()
     encoder.pos_embed[0, 1:, : table.shape[1]] = PLACE * table
+
+
+@torch.no_grad()
+def stand_still(network: VDPMNetwork) -> None:
+    """Let an adaptive decoder say P[v, t] = P[v, t_v]: all that a network knows that never learned of motion."""
+    for name, parameter in network.decoder.named_parameters():
+        if ".modulation." in name or name.endswith("ls2.gamma"):
+            parameter.zero_()

@@ -49,24 +49,24 @@ class VaryConfig:
     colour: float = 1.0
 
 
-def vary(scene: Stored, frames: int, time: int, config: VaryConfig, seed: int) -> Window:
+def vary(scene: Stored, frames: int, times: tuple[int, ...], config: VaryConfig, seed: int) -> Window:
     """One window of a stored scene.
 
     Args:
         scene: at least `frames` views.
         frames: S of the window.
-        time: the asked position t of P[v, t] in the window.
+        times: the asked positions t of P[v, t] in the window.
         config: how much.
         seed: decides everything drawn.
 
     Returns:
-        A batch of one, asked at one time.
+        A batch of one.
     """
     draw = torch.Generator().manual_seed(seed)
     chosen = _frames(len(scene.images), frames, config.reverse, draw)
     images = scene.images[chosen].float() / 255
     depth, dynamic = scene.depth[chosen], scene.dynamic[chosen]
-    travel = scene.travel[chosen[time]][chosen]
+    travel = scene.travel[[chosen[time] for time in times]][:, chosen]
     intrinsics, poses = scene.intrinsics[chosen], scene.world_from_camera[chosen]
     if _chance(config.mirror, draw):
         images, depth, dynamic, travel = images.flip(-1), depth.flip(-1), dynamic.flip(-1), travel.flip(-2)
@@ -87,14 +87,15 @@ def vary(scene: Stored, frames: int, time: int, config: VaryConfig, seed: int) -
         intrinsics=lens[None],
         world_from_camera=poses[None],
         depth=depth[None],
-        points=torch.zeros(1, 1, frames, config.height, config.width, 3),
-        valid=torch.zeros(1, 1, frames, config.height, config.width, dtype=torch.bool),
-        times=(time,),
+        points=torch.zeros(1, len(times), frames, config.height, config.width, 3),
+        valid=torch.zeros(1, len(times), frames, config.height, config.width, dtype=torch.bool),
+        times=times,
         dynamic=(dynamic[views, row, column] & (depth > 0))[None],
     )
     own, valid = window.own_points()
-    moved = own[:, None] + torch.where(valid[0][..., None], travel[views, row, column], 0.0)[None, None]
-    return _with_points(window, moved, valid[:, None])
+    valid = valid[:, None].expand_as(window.valid)
+    moved = own[:, None] + travel[:, views, row, column][None]
+    return replace(window, points=moved * valid[..., None], valid=valid)
 
 
 def mirrored(travel: Tensor, intrinsics: Tensor, poses: Tensor, width: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -184,10 +185,6 @@ def _sampled(images: Tensor, place: Tensor) -> Tensor:
 def _nearest(place: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     column, row = place.round().long().unbind(-1)
     return row.clamp(0, size[0] - 1), column.clamp(0, size[1] - 1)
-
-
-def _with_points(window: Window, points: Tensor, valid: Tensor) -> Window:
-    return replace(window, points=points * valid[..., None], valid=valid)
 
 
 def _colours(images: Tensor, strength: float, draw: torch.Generator) -> Tensor:
