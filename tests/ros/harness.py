@@ -144,11 +144,20 @@ class Peer:
         while time.monotonic() < ends:
             self._executor.spin_once(timeout_sec=0.02)
 
+    def take_all(self):
+        """Take what has come: of topics that keep one message, the next would take its place."""
+        quiet = 0
+        while quiet <= len(self.ears):
+            before = sum(map(len, self.heard.values()))
+            self._executor.spin_once(timeout_sec=0)
+            quiet = quiet + 1 if sum(map(len, self.heard.values())) == before else 0
+
     def exchange(self, publisher, message, answer=interface.POSE):
         """Publish and wait for the answer of the same stamp, which is returned."""
         publisher.publish(message)
         stamp, answers = message.header.stamp, self.heard[answer.name]
         self.until(lambda: any(a.header.stamp == stamp for a in answers), f"no {answer.name} of {stamp}")
+        self.take_all()
         return next(a for a in answers if a.header.stamp == stamp)
 
     def call(self, kind, name, request):

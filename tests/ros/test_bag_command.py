@@ -14,6 +14,7 @@ import pytest
 import yaml
 from dpm_ros import bag, bags, conversions
 from dpm_ros.bag_camera import OUTPUTS
+from dpm_ros.bag_merge import absolute
 from harness import ROOT, image_message
 from oracle_bag import SteadyOracle, engine
 from rclpy.serialization import deserialize_message, serialize_message
@@ -86,7 +87,7 @@ def test_the_bag_has_everything_that_it_had_in_its_order(recorded, written):
 def test_results_follow_their_image_with_its_log_time_and_its_stamp(written):
     images = [frame.stamp_ns for frame in FRAMES]
     for name, output in OUTPUTS.items():
-        found = content(written, bag.absolute(name, ""))
+        found = content(written, absolute(name, ""))
         messages = [deserialize_message(raw, output.type) for _, _, raw in found]
         if hasattr(output.type(), "header") and not output.latched:
             stamps = [conversions.nanoseconds(message.header.stamp) for message in messages]
@@ -339,3 +340,32 @@ def test_a_full_disk_is_told_of_and_leaves_no_bag(refused, recorded, tmp_path, m
     monkeypatch.setattr(Writer, "write", full)
     assert "cannot be written (No space left on device)" in refused(recorded, "--out", tmp_path / "out.mcap")
     assert not (tmp_path / "out.mcap").exists()
+
+
+NOT_BY_IMAGE = ("map", "/tf_static")  # the node sends these by its own clock
+
+
+def test_it_says_what_the_running_node_says_to_the_byte(graph, tmp_path):
+    out = tmp_path / "out.mcap"
+    arguments = [str(write_bag(tmp_path / "bag", camera())), "--out", str(out)]
+    assert bag.main(arguments, lambda *_: oracle.OracleEngine()) == 0
+    expected = {name: [raw for _, _, raw in content(out, absolute(name, ""))] for name in OUTPUTS}
+
+    node = graph.node("-p", "image_qos:=reliable")
+    peer = graph.peer("scribe")
+    compared = [output for name, output in OUTPUTS.items() if name not in NOT_BY_IMAGE]
+    for output in compared:
+        take = peer.heard[output.name].append
+        peer.ears.append(peer.node.create_subscription(output.type, output.name, take, output.qos, raw=True))
+    late = {output.name: len(FRAMES) - len(expected[output.name]) for output in compared}  # motion takes two frames
+
+    def answered(count):
+        return all(len(peer.heard[name]) >= count - missing for name, missing in late.items())
+
+    images = peer.publisher()
+    for index, frame in enumerate(FRAMES):
+        images.publish(image_message(frame))
+        peer.until(lambda index=index: answered(index + 1), lambda: f"not all was said; {node.said()}")
+    for output in compared:
+        heard = [bags.repeatable(raw, output.type) for raw in peer.heard[output.name]]
+        assert heard == expected[output.name], output.name
