@@ -15,14 +15,15 @@ class MapConfig:
 
     Attributes:
         voxel: edge of its cells, as a fraction of the median depth where it began (structural).
-        capacity: most cells, 55 bytes each; beyond, the ones farthest from the camera are forgotten (structural).
+        capacity: most cells, 36 bytes each and 450 while a frame enters; beyond, the ones farthest from the camera are
+            forgotten (structural).
         period_s: a frame goes into the map at most this often, 0 for every frame; seconds.
         see_through: a cell is forgotten where a camera sees farther by more than this fraction of its depth.
     """
 
     voxel: float = 0.01
     capacity: int = 500_000
-    period_s: float = 0.5
+    period_s: float = 1.0
     see_through: float = 0.05
 
     def __post_init__(self) -> None:

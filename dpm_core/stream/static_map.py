@@ -23,7 +23,8 @@ class StaticMap:
     all that the newest camera sees through goes, with all that lies on a surface that now moves: an object that
     stood still and drives off leaves no ghost.
 
-    Memory is bounded: `MapConfig.capacity` cells of 55 bytes, three times that while a frame is fused.
+    Memory is bounded: 36 bytes for each of `MapConfig.capacity` cells, and at most 450 while a frame enters (measured:
+    225 MB at 500 000 cells with frames of 518 × 392 on a CPU).
     """
 
     def __init__(self) -> None:

@@ -106,7 +106,9 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("map_folder", "~/.ros/dpm", "where `~/save_map` writes, and nowhere else"),
     # The map of what stands still, and the tracks of what moves.
     _of_session("map.voxel", "edge of the map's cells, a fraction of the median depth where it began", (1e-4, 1.0)),
-    _of_session("map.capacity", "most cells of the map, 55 bytes each; beyond, the farthest go", (1, 100_000_000)),
+    _of_session(
+        "map.capacity", "most cells of the map, 450 bytes each at most; beyond, the farthest go", (1, 100_000_000)
+    ),
     _of_session("map.period_s", "a frame enters the map at most this often, seconds; 0 for every frame", (0.0, 3600.0)),
     _of_session(
         "map.see_through", "a cell goes where a camera sees farther by this fraction of its depth", (0.0, 10.0)
