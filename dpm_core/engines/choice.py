@@ -9,11 +9,18 @@ import torch
 
 from ..checkpoints import load_network
 from ..errors import DpmError
+from .fallback import Candidate, open_first
 from .onnx_graph import onnx_runs_on, open_onnx
 from .protocol import Engine
+from .tensorrt_engine import open_tensorrt
+from .torch_cuda import TorchCudaEngine
 from .torch_engine import TorchEngine
 
-BACKENDS = ("auto", "torch", "onnx")
+BACKENDS = ("auto", "tensorrt", "torch-cuda", "onnx", "torch")
+"""What can run a network, in the order of choice. "torch" is eager float32, on the CPU or a GPU."""
+
+AMPERE = (8, 0)
+"""The first compute capability with bfloat16 matrices."""
 
 
 def open_engine(
@@ -35,20 +42,49 @@ def open_engine(
         raise DpmError(f"backend '{backend}' is not known; choose one of: {', '.join(BACKENDS)}")
     if Path(model).is_dir():
         return _open_exported(Path(model), weights, device, backend)
-    if backend == "onnx":
+    if backend in ("tensorrt", "onnx"):
         raise DpmError(
-            f"backend 'onnx' runs exported folders, and '{model}' is none; make one: dpm export {model} --out DIR, "
-            "then give DIR as the model"
+            f"backend '{backend}' runs exported folders, and '{model}' is none; "
+            f"make one: dpm export {model} --out DIR, then give DIR as the model"
         )
-    return TorchEngine(load_network(model, weights), _device(device))
+    return open_first(_torch_candidates(model, weights, device, backend))
+
+
+def _torch_candidates(model: str, weights: Path | None, device: str, backend: str) -> list[Candidate]:
+    """On a GPU in the authors' precision, else, or where nobody asked for a GPU, in float32 on the CPU."""
+    chosen = _device(device)
+
+    def eager(place: torch.device) -> Candidate:
+        return Candidate(f"torch on {place}", lambda: TorchEngine(load_network(model, weights), place))
+
+    if backend == "torch" or (backend == "auto" and chosen.type == "cpu"):
+        return [eager(chosen)]
+    if chosen.type == "cpu":
+        raise DpmError(
+            "backend 'torch-cuda' runs on a GPU, and torch sees none or was told not to; use --backend torch"
+        )
+    on_gpu = Candidate(f"torch on {chosen}", lambda: TorchCudaEngine(load_network(model, weights), chosen))
+    if backend == "torch-cuda":
+        return [on_gpu]
+    first = on_gpu if torch.cuda.get_device_capability(chosen) >= AMPERE else eager(chosen)
+    return [first, eager(torch.device("cpu"))] if device == "auto" else [first]
 
 
 def _open_exported(folder: Path, weights: Path | None, device: str, backend: str) -> Engine:
     if weights is not None:
         raise DpmError(f"{folder} is an export with weights of its own; export {weights} to run others")
-    if backend == "torch":
-        raise DpmError(f"{folder} is an export, which torch does not run; choose backend auto or onnx")
-    return open_onnx(folder, _onnx_device(device))
+    if backend in ("torch", "torch-cuda"):
+        raise DpmError(f"{folder} is an export, which torch does not run; choose backend auto, tensorrt or onnx")
+    return open_first(_exported_candidates(folder, device, backend))
+
+
+def _exported_candidates(folder: Path, device: str, backend: str) -> list[Candidate]:
+    chosen = _device(device)
+    tensorrt = Candidate(f"TensorRT on {chosen}", lambda: open_tensorrt(folder, chosen))
+    onnx = Candidate("ONNX Runtime", lambda: open_onnx(folder, _onnx_device(device)))
+    if backend == "tensorrt":
+        return [tensorrt]
+    return [onnx] if backend == "onnx" or chosen.type == "cpu" else [tensorrt, onnx]
 
 
 def _onnx_device(name: str) -> torch.device:

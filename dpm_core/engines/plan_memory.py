@@ -5,7 +5,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from ..errors import DpmError
+
 GIB = 2**30
+
+
+class OutOfDeviceMemoryError(DpmError):
+    """The device has not enough memory; the message says what would fit."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from ..errors import DpmError
 from .exported import ExportedEngine
 from .manifest import GraphSpec, Manifest, read_manifest
 from .plan_fit import Machine, damage, misfits, this_machine
-from .plan_memory import Need, shortage
+from .plan_memory import Need, OutOfDeviceMemoryError, shortage
 from .plan_sidecar import Sidecar, read_sidecar
 from .plan_store import plans_in, source_of
 from .tensorrt_library import load_library
@@ -112,7 +112,7 @@ def load_plans(
             plans[name] = plan
             written |= plan.outputs
     except (torch.OutOfMemoryError, MemoryError) as error:
-        raise DpmError(_shortage(manifest, found, plans, free)) from error
+        raise OutOfDeviceMemoryError(_shortage(manifest, found, plans, free)) from error
     return plans
 
 
