@@ -125,7 +125,7 @@ class Peer:
 
     def publisher(self, kind=Image, topic="image"):
         """A publisher that the node has matched, as it has all that this peer hears."""
-        publisher = self.node.create_publisher(kind, topic, 10)
+        publisher = self.node.create_publisher(kind, topic, 100)  # a busy machine lets a node wait
         self.until(lambda: publisher.get_subscription_count() > 0, f"nobody reads {topic}")
         self.until(lambda: all(ear.get_publisher_count() > 0 for ear in self.ears), "not all outputs are offered")
         self.spin(SETTLE)

@@ -13,6 +13,7 @@ from harness import PATIENCE, image_message
 from lifecycle_msgs.srv import ChangeState, GetState
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
+from rclpy.duration import Duration
 from sensor_msgs.msg import CompressedImage
 from std_srvs.srv import Trigger
 from test_conversions import columns, read_back
@@ -226,6 +227,7 @@ def test_reset_begins_a_new_map(peer, images, stamps):
 def test_calibration_of_another_size_is_told_and_not_used(peer, images, stamps):
     info = peer.publisher(interface.CAMERA_INFO.type, "camera_info")
     info.publish(conversions.camera_info(conversions.header(0, "camera"), oracle.INTRINSICS, 480, 640))
+    assert info.wait_for_all_acked(Duration(seconds=60))
     peer.spin(0.3)
     peer.exchange(images, image_message(frame(stamps, 0)))
     assert "640 x 480" in peer.health()[2]["fault: calibration"]
@@ -278,7 +280,8 @@ def test_sigint_ends_it_in_order(node, images):
 
 
 def test_overload_keeps_the_newest_and_counts_the_rest(graph):
-    node = graph.node(*RELIABLE, "-p", "model:=slow", "-r", "image:=/fast", "-r", "__ns:=/slow")
+    every_image = ("-p", "image_qos_depth:=100")  # what the middleware drops nobody can count
+    node = graph.node(*RELIABLE, *every_image, "-p", "model:=slow", "-r", "image:=/fast", "-r", "__ns:=/slow")
     peer = graph.peer(namespace="/slow").hear(interface.POSE, interface.DIAGNOSTICS)
     images = peer.publisher(topic="/fast")
     frames = [oracle.frame(index) for index in range(20)]
