@@ -18,6 +18,7 @@ ABOUT = f"dpm {__version__}: one moving camera in, a moving 3-D world out."
 BUILT_IN = {
     "run": in_module("dpm_core.cli.run", "a video, images or a bag to trajectory, depth, masks and clouds"),
     "export": in_module("dpm_core.cli.export", "a network to ONNX graphs that ONNX Runtime and TensorRT run"),
+    "tensorrt": in_module("dpm_core.cli.tensorrt", "TensorRT plans of an export, for the GPU here or a named one"),
     "doctor": in_module(
         "dpm_core.cli.doctor", "what of GPU, TensorRT, ROS and weights is there, and what to do about it"
     ),

@@ -42,6 +42,8 @@ class ExportOptions:
         weights: a file of weights in place of the published ones.
         frames: a video, a folder of images or a bag to check the export on; by default a few bundled frames.
         overwrite: replace an export that is there.
+        tensorrt: build TensorRT plans too, as `dpm tensorrt` does afterwards.
+        compute_capability: of the GPUs that the plans are for, such as 8.6 8.9; by default the GPU that is here.
         json: write the manifest's figures here too.
     """
 
@@ -53,12 +55,16 @@ class ExportOptions:
     weights: Path | None = None
     frames: Path | None = None
     overwrite: bool = False
+    tensorrt: bool = False
+    compute_capability: tuple[str, ...] = ()
     json: Annotated[Path | None, arg(metavar="FILE")] = None
 
 
 def main(argv: list[str]) -> int:
     """0, or DpmError."""
     options = parse(ExportOptions, "dpm export", argv)
+    if options.compute_capability and not options.tensorrt:
+        raise DpmError("--compute-capability is of TensorRT plans; give --tensorrt too")
     from ..checkpoints import load_network  # torch: after the help
     from ..engines.export import Export, export_network
 
@@ -85,6 +91,10 @@ def main(argv: list[str]) -> int:
     if options.json is not None:
         write_json(options.json, asdict(manifest))
     _report(manifest, options.out, Console(highlight=False))
+    if options.tensorrt:
+        from .tensorrt import build_and_check, report
+
+        report(build_and_check(options.out, options.compute_capability, None, frames), Console(highlight=False))
     return 0
 
 
