@@ -10,6 +10,7 @@ import torch
 from ball import ONWARD, RADIUS, WALL, BallWorld, passing
 from oracle import OracleEngine, frame
 
+from dpm_core.errors import DpmError
 from dpm_core.stream import MapConfig, Session, SessionConfig
 
 EVERY_FRAME = MapConfig(period_s=0)
@@ -112,7 +113,7 @@ def test_with_a_window_of_one_frame_nothing_is_known_to_stand_still():
 def test_the_size_of_the_map_stays_what_it_was(name):
     stream = session(BallWorld(passing))
     changed = SessionConfig(window=4, map=MapConfig(**{name: 1}))
-    with pytest.raises(Exception, match=rf"map\.{name} cannot change"):
+    with pytest.raises(DpmError, match=rf"map\.{name} cannot change"):
         stream.configure(changed)
 
 
@@ -174,3 +175,9 @@ def test_a_sensor_that_pauses_does_not_cost_the_map():
     after_gap = stream.process(frame(30))
     assert (before.unit, after_gap.unit) == ("m", "network")
     assert len(after_gap.static_map().points) == len(before.static_map().points) > 0
+
+
+@pytest.mark.parametrize(("name", "value"), [("voxel", 0), ("capacity", 0), ("period_s", -1), ("see_through", np.inf)])
+def test_configuration_says_what_is_wrong(name, value):
+    with pytest.raises(DpmError, match=rf"map\.{name} is {value}"):
+        MapConfig(**{name: value})
