@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from tyro.conf import OmitArgPrefixes, Positional, arg
 
 from ..io.results import Outputs, Results
+from ..io.sensors import Sensors
 from ..io.source import Source, open_source
 from ..stream import SessionConfig
 from .arguments import parse, write_json
@@ -39,6 +40,7 @@ class Run:
         fps: images a second of a folder whose file names tell no stamps.
         overwrite: replace the results of an earlier run.
         json: write the figures of the summary here too.
+        sensors: what a bag holds beside images.
         outputs: what to write.
         session: how frames become estimates.
     """
@@ -55,6 +57,7 @@ class Run:
     fps: float = 30.0
     overwrite: bool = False
     json: Annotated[Path | None, arg(metavar="FILE")] = None
+    sensors: OmitArgPrefixes[Sensors] = field(default_factory=Sensors)
     outputs: OmitArgPrefixes[Outputs] = field(default_factory=Outputs)
     session: Annotated[SessionConfig, arg(name="")] = field(default_factory=SessionConfig)
 
@@ -66,7 +69,8 @@ def main(argv: list[str]) -> int:
     from ..stream import Session
 
     console = Console(stderr=True, highlight=False)
-    with open_source(options.input, options.topic, options.every, options.limit, options.fps) as source:
+    chosen = (options.topic, options.every, options.limit, options.fps, options.sensors)
+    with open_source(options.input, *chosen) as source:
         about = {"source": str(options.input.resolve()), "frames_of": source.name}
         with Results(options.out, about, options.outputs, options.overwrite) as results:
             engine = open_engine(options.model, options.weights, options.device, options.backend)

@@ -5,43 +5,48 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-import numpy as np
 from rosbags.highlevel import AnyReader
 from rosbags.interfaces import Connection, TopicInfo
 from rosbags.typesys import Stores, get_typestore
 
 from ..errors import DpmError
-from ..types import Float64, Frame, UInt8
-from .images import decode_compressed, decode_image
+from .bag_frames import BagFrames
+from .camera_info import Calibration, read_calibration
+from .sensors import Sensors
 from .source import Source, Undecoded
 
 _IMAGE = "sensor_msgs/msg/Image"
 _IMAGES = (_IMAGE, "sensor_msgs/msg/CompressedImage")
 _CAMERA_INFO = "sensor_msgs/msg/CameraInfo"
+_ODOMETRY = "nav_msgs/msg/Odometry"
+_TRANSFORMS = "tf2_msgs/msg/TFMessage"
+_STATIC = "/tf_static"
 _DEPTH_ENCODINGS = ("16UC1", "32FC1", "64FC1")
 
 
 class BagSource(Source):
     """One image topic of a bag, with the calibration of its camera.
 
-    A frame's stamp is its header's (its arrival in the bag where the header has none), its intrinsics are those of the
-    first CameraInfo beside the topic, where that is of the images' size.
+    A frame's stamp is its header's (its arrival in the bag where the header has none). Its calibration is that of the
+    newest CameraInfo beside the topic, of the first one before any came, where that is of the images' size. Depth and
+    odometry are those of its stamp.
 
     Attributes:
         topic: its name.
     """
 
-    def __init__(self, path: Path, topic: str | None) -> None:
+    def __init__(self, path: Path, topic: str | None, sensors: Sensors | None = None) -> None:
+        self._sensors = sensors or Sensors()
         self._reader = _open(path)
         self._standard = get_typestore(Stores.LATEST)
         super().__init__(path, path.name)
         try:
             with self._damage_named():
                 self.topic, self._topic = self._choose(topic)
+                self._roles = self._roles_of_topics()
                 self._calibration = self._first_calibration()
         except BaseException:
             self.close()
@@ -56,26 +61,13 @@ class BagSource(Source):
         return self._topic.msgcount
 
     def _undecoded(self) -> Iterator[Undecoded]:
+        frames = BagFrames(f"{self.path}, topic {self.topic}", self._sensors, self._calibration)
+        connections = [each for each in self._reader.connections if each.topic in self._roles]
         with self._damage_named():
-            for connection, arrival_ns, raw in self._reader.messages(self._topic.connections):
-                yield partial(self._frame, connection, arrival_ns, raw)
-
-    def _frame(self, connection: Connection, arrival_ns: int, raw: bytes) -> Frame:
-        with self._damage_named():
-            message = self._message(connection, raw)
-        stamp_ns = message.header.stamp.sec * 1_000_000_000 + message.header.stamp.nanosec
-        try:
-            image = _pixels(message)
-        except DpmError as error:
-            where = f"{self.path}, topic {self.topic}, stamp {stamp_ns} ns"
-            raise DpmError(f"{where}: {error}") from error
-        return Frame(stamp_ns or arrival_ns, image, message.header.frame_id or "camera", self._intrinsics(image))
-
-    def _intrinsics(self, image: UInt8) -> Float64 | None:
-        if self._calibration is None:
-            return None
-        size, intrinsics = self._calibration
-        return intrinsics if size == image.shape[:2] else None
+            for connection, arrival_ns, raw in self._reader.messages(connections):
+                message = self._message(connection, raw)
+                yield from frames.put(self._roles[connection.topic], message, arrival_ns)
+        yield from frames.rest()
 
     def _choose(self, wanted: str | None) -> tuple[str, TopicInfo]:
         topics = self._reader.topics
@@ -101,18 +93,48 @@ class BagSource(Source):
         words = message.encoding if topic.msgtype == _IMAGE else message.format
         return words.startswith(_DEPTH_ENCODINGS) or "compressedDepth" in words
 
-    def _first_calibration(self) -> tuple[tuple[int, int], Float64] | None:
-        """((height, width), [3, 3]) of the camera, None where it is not calibrated."""
+    def _roles_of_topics(self) -> dict[str, str]:
+        """What is read, and as what."""
+        sensors = self._sensors
+        roles = {self.topic: "image"}
+        info = self._calibration_topic()
+        if sensors.calibration and info is not None:
+            roles[info] = "calibration"
+        if sensors.depth_topic is not None:
+            roles[self._existing(sensors.depth_topic, "--depth-topic", _IMAGES)] = "depth"
+        if sensors.odom_topic is not None:
+            topic = self._existing(sensors.odom_topic, "--odom-topic", (_ODOMETRY, _TRANSFORMS))
+            roles[topic] = "odometry" if self._reader.topics[topic].msgtype == _ODOMETRY else "transform"
+            if _STATIC in self._reader.topics:
+                roles[_STATIC] = "static transform"
+        return roles
+
+    def _existing(self, topic: str, option: str, kinds: tuple[str, ...]) -> str:
+        found = self._reader.topics.get(topic)
+        if found is None or found.msgtype not in kinds or not found.msgcount:
+            fitting = [name for name, each in self._reader.topics.items() if each.msgtype in kinds and each.msgcount]
+            has = "it has: " + ", ".join(sorted(fitting)) if fitting else "it has none"
+            raise DpmError(f"{self.path} has nothing for {option} on {topic} ({' or '.join(kinds)}); {has}")
+        return topic
+
+    def _calibration_topic(self) -> str | None:
+        """Of the CameraInfo beside the images."""
         topics = self._reader.topics
-        infos = {name: each for name, each in topics.items() if each.msgtype == _CAMERA_INFO and each.msgcount}
+        infos = {name for name, each in topics.items() if each.msgtype == _CAMERA_INFO and each.msgcount}
         above = PurePosixPath(self.topic).parents
-        found = next((infos[name] for parent in above[:2] if (name := str(parent / "camera_info")) in infos), None)
-        if found is None:
-            return None
-        info = self._first(found)
-        intrinsics = np.asarray(info.K if hasattr(info, "K") else info.k, np.float64).reshape(3, 3)
-        # Zeros are a driver's word for "not calibrated".
-        return ((info.height, info.width), intrinsics) if intrinsics[0, 0] > 0 and intrinsics[1, 1] > 0 else None
+        return next((name for parent in above[:2] if (name := str(parent / "camera_info")) in infos), None)
+
+    def _first_calibration(self) -> Calibration | None:
+        """Of the camera; None where it is not calibrated, or that is not asked."""
+        for topic, role in self._roles.items():
+            if role == "calibration":
+                try:
+                    return read_calibration(self._first(self._reader.topics[topic]))
+                except DpmError as error:
+                    raise DpmError(
+                        f"{self.path}, topic {topic}: {error}; leave it out with --no-calibration"
+                    ) from error
+        return None
 
     def _first(self, topic: TopicInfo) -> Any:
         for connection, _, raw in self._reader.messages(topic.connections):
@@ -166,11 +188,3 @@ def _storage(path: Path) -> Path:
 def _damaged(path: Path, error: Exception) -> DpmError:
     reason = " ".join(str(error).split()) or type(error).__name__
     return DpmError(f"{path} cannot be read as a bag ({reason}); {_REPAIR}")
-
-
-def _pixels(message: Any) -> UInt8:
-    if hasattr(message, "format"):
-        return decode_compressed(message.format, message.data)
-    return decode_image(
-        message.encoding, message.height, message.width, message.step, bool(message.is_bigendian), message.data
-    )

@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 from ..errors import DpmError
 from ..types import Frame
+from .sensors import Sensors
 
 Undecoded: TypeAlias = Callable[[], Frame]
 
@@ -82,7 +83,12 @@ class Source(ABC):
 
 
 def open_source(
-    path: str | Path, topic: str | None = None, every: int = 1, limit: int | None = None, fps: float = 30.0
+    path: str | Path,
+    topic: str | None = None,
+    every: int = 1,
+    limit: int | None = None,
+    fps: float = 30.0,
+    sensors: Sensors | None = None,
 ) -> Source:
     """Open a recording, whatever it is.
 
@@ -92,12 +98,13 @@ def open_source(
         every: keep one frame of so many.
         limit: keep no more than so many.
         fps: of a folder, images a second where the file names tell no stamps.
+        sensors: of a bag, what is read beside the images; None for the calibration alone.
 
     Raises:
         DpmError: the path is not there, is none of these, is damaged, or has no images.
     """
     path = Path(path)
-    source = _open(path, topic, fps)
+    source = _open(path, topic, fps, sensors or Sensors())
     try:
         source.thin(every, limit)
     except DpmError:
@@ -106,16 +113,18 @@ def open_source(
     return source
 
 
-def _open(path: Path, topic: str | None, fps: float) -> Source:
+def _open(path: Path, topic: str | None, fps: float, sensors: Sensors) -> Source:
     # Each reader brings a library of its own; only the one that is needed is imported.
     if not path.exists():
         raise DpmError(f"{path} is not there; give a video file, a folder of images or a rosbag2")
     if _is_bag(path):
         from .bag import BagSource
 
-        return BagSource(path, topic)
+        return BagSource(path, topic, sensors)
     if topic is not None:
         raise DpmError(f"{path} is not a bag and has no topics; leave --topic out")
+    if sensors.depth_topic is not None or sensors.odom_topic is not None:
+        raise DpmError(f"{path} is not a bag and has no topics; leave --depth-topic and --odom-topic out")
     if path.is_dir():
         from .folder import FolderSource
 

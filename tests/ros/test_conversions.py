@@ -79,19 +79,6 @@ def test_depth_is_read_in_metres():
     np.testing.assert_allclose(conversions.depth_from_image(message), millimetres / 1000, rtol=1e-6)
 
 
-def test_a_pose_in_words_is_that_pose():
-    pose = conversions.pose_of_words("0.1, -0.2 0.3  -0.5 0.5 -0.5 0.5")
-    np.testing.assert_allclose(pose[:3, :3], WORLD_FROM_OPTICAL[:3, :3], atol=1e-12)
-    np.testing.assert_allclose(pose[:3, 3], [0.1, -0.2, 0.3])
-    assert conversions.pose_of_words(" ") is None
-
-
-@pytest.mark.parametrize("words", ["1 2 3", "a b c d e f g", "0 0 0 0 0 0 0", "nan 0 0 0 0 0 1"])
-def test_words_that_are_no_pose_are_named(words):
-    with pytest.raises(DpmError, match=r"is no pose; write seven numbers"):
-        conversions.pose_of_words(words)
-
-
 def test_poses_of_messages_come_back():
     pose = np.eye(4)
     pose[:3] = np.c_[WORLD_FROM_OPTICAL[:3, :3], [1.0, 2.0, 3.0]]

@@ -16,7 +16,6 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
-from dpm_core.errors import DpmError
 from dpm_core.geometry.frame_tree import pose_from
 from dpm_core.geometry.rotations import quaternion_from_rotation
 from dpm_core.io.depth import decode_depth
@@ -93,24 +92,6 @@ def pose_from_transform(message: Transform) -> Float64:
     """parent_from_child, [4, 4]; NaN where the quaternion is 0."""
     place, turn = message.translation, message.rotation
     return pose_from((place.x, place.y, place.z), (turn.x, turn.y, turn.z, turn.w))
-
-
-def pose_of_words(words: str) -> Float64 | None:
-    """[4, 4] of "x y z qx qy qz qw", metres; None of no words.
-
-    Raises:
-        DpmError: the words are not seven finite numbers, or the quaternion is 0.
-    """
-    if not words.strip():
-        return None
-    try:
-        x, y, z, qx, qy, qz, qw = map(float, words.replace(",", " ").split())
-    except ValueError:
-        x = y = z = qx = qy = qz = qw = float("nan")
-    pose = pose_from((x, y, z), (qx, qy, qz, qw))
-    if not np.isfinite(pose).all():
-        raise DpmError(f"'{words}' is no pose; write seven numbers: x y z qx qy qz qw, metres and a quaternion")
-    return pose
 
 
 def camera_info(header: Header, intrinsics: Float64, height: int, width: int) -> CameraInfo:

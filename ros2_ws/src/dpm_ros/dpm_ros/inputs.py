@@ -19,6 +19,7 @@ from tf2_msgs.msg import TFMessage
 
 from dpm_core.errors import DpmError
 from dpm_core.io.camera_info import Calibration, read_calibration
+from dpm_core.io.sensors import pose_of_words
 from dpm_core.stream.assembly import Assembly, Patience, Together
 from dpm_core.types import Float32, Frame, UInt8
 
@@ -94,7 +95,7 @@ class Inputs:
         self._assembly: Assembly[UInt8, Image] = Assembly(patience)
         self._info: CameraInfo | None = None
         self._calibration: Calibration | None = None
-        self._mount = conversions.pose_of_words(str(values["base_from_camera"]))
+        self._mount = pose_of_words(str(values["base_from_camera"]))
         self._odometry_since: float | None = None
         self.image_seen = time.monotonic()
         self._timer = node.create_timer(
