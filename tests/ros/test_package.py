@@ -74,10 +74,12 @@ def test_the_commands_are_found_by_the_command_line():
 def test_package_xml_names_every_ros_package_that_is_imported():
     elements = ElementTree.parse(PACKAGE / "package.xml").getroot()
     named = {element.text for element in elements if "depend" in element.tag}
-    sources = "\n".join(path.read_text() for path in (PACKAGE / "dpm_ros").glob("*.py"))
+    files = [*(PACKAGE / "dpm_ros").glob("*.py"), *(ROOT / "launch").glob("*.py")]
+    sources = "\n".join(path.read_text() for path in files)
     imported = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
-    ros = {name for name in imported if re.search("(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge)$", name)}
-    assert "rclpy" in ros
+    kinds = "(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge|launch|launch_ros|ament_index_python)$"
+    ros = {name for name in imported if re.search(kinds, name)}
+    assert {"rclpy", "launch_ros"} <= ros
     assert ros <= named
 
 
