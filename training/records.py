@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -89,7 +90,8 @@ class Window:
     def map(self, change: Callable[[Tensor], Tensor]) -> Window:
         """The window with every tensor changed alike."""
         present = {field.name: getattr(self, field.name) for field in fields(self)}
-        return replace(self, **{name: change(value) for name, value in present.items() if isinstance(value, Tensor)})
+        changed: dict[str, Any] = {name: change(x) for name, x in present.items() if isinstance(x, Tensor)}
+        return replace(self, **changed)
 
     def to(self, device: torch.device | str, non_blocking: bool = False) -> Window:
         """On another device."""
@@ -127,7 +129,7 @@ def collate(windows: Sequence[Window]) -> Window:
     first = windows[0]
     if len({(window.images.shape[1:], window.times) for window in windows}) != 1:
         raise DpmError("windows of one batch must have the same length, image size and times; sample them together")
-    joined: dict[str, object] = {}
+    joined: dict[str, Any] = {}
     for field in fields(first):
         values = [getattr(window, field.name) for window in windows]
         if any(value is None for value in values):

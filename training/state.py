@@ -107,17 +107,20 @@ class TrainState:
 
     def tensors(self) -> dict[str, Tensor]:
         """All of it by name, whole and on the CPU; every process must call it, and only the first gets it."""
-        result = {f"model.{k}": v for k, v in get_model_state_dict(self.network, options=_WHOLE).items()}
+        result: dict[str, Any] = {
+            f"model.{k}": v for k, v in get_model_state_dict(self.network, options=_WHOLE).items()
+        }
         if self.average is not None:
             result |= {f"average.{k}": v for k, v in get_model_state_dict(self.average, options=_WHOLE).items()}
-        self._moments = get_optimizer_state_dict(self.network, self.optimiser, options=_WHOLE)
-        for name, moments in self._moments.get("state", {}).items():
-            result |= {f"moments.{key}.{name}": value for key, value in moments.items()}
+        moments: dict[str, Any] = dict(get_optimizer_state_dict(self.network, self.optimiser, options=_WHOLE))
+        self._groups = moments["param_groups"]
+        for name, moment in moments["state"].items():
+            result |= {f"moments.{key}.{name}": value for key, value in moment.items()}
         return result
 
     def plain(self) -> list[dict[str, Any]]:
         """The optimiser's groups as of the last `tensors()`, as plain values."""
-        return [dict(group) for group in self._moments["param_groups"]]
+        return [dict(group) for group in self._groups]
 
     def restore(self, tensors: dict[str, Tensor], plain: Sequence[dict[str, Any]]) -> None:
         """What `tensors()` and `plain()` gave.
@@ -129,11 +132,11 @@ class TrainState:
         for key in ("step", "exp_avg", "exp_avg_sq"):
             for name, value in part(tensors, f"moments.{key}.").items():
                 state.setdefault(name, {})[key] = value
-        moments = {"state": state, "param_groups": [dict(group) for group in plain]}
+        moments: dict[str, Any] = {"state": state, "param_groups": [dict(group) for group in plain]}
         try:
-            set_model_state_dict(self.network, part(tensors, "model."), options=_WHOLE)
+            set_model_state_dict(self.network, dict(part(tensors, "model.")), options=_WHOLE)
             if self.average is not None:
-                set_model_state_dict(self.average, part(tensors, "average."), options=_WHOLE)
+                set_model_state_dict(self.average, dict(part(tensors, "average.")), options=_WHOLE)
             set_optimizer_state_dict(self.network, self.optimiser, moments, options=_WHOLE)
         except (RuntimeError, KeyError) as error:
             raise DpmError(

@@ -59,7 +59,7 @@ def window(clip: Clip, frames: Sequence[int], times: Sequence[int], size: tuple[
 
 def fitted(view: View, size: tuple[int, int]) -> Fitted:
     """A view at another size."""
-    fit = cover(view.depth.shape, size)  # type: ignore[arg-type]
+    fit = cover(view.depth.shape, size)
     rows, columns = (_source_pixels(fit, axis) for axis in (0, 1))
     at = np.ix_(rows, columns)
     resized = cv2.resize(view.image, fit.resized[::-1], interpolation=_filter(fit))
@@ -98,7 +98,8 @@ def _source_pixels(fit: Fit, axis: int) -> np.ndarray:
     """Source pixel nearest to each pixel along an axis."""
     ratio = fit.source[axis] / fit.resized[axis]
     place = (np.arange(fit.size[axis]) + fit.origin[axis] + 0.5) * ratio - 0.5
-    return np.clip(np.floor(place + 0.5).astype(int), 0, fit.source[axis] - 1)
+    pixels: np.ndarray = np.clip(np.floor(place + 0.5).astype(int), 0, fit.source[axis] - 1)
+    return pixels
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> torch.Tensor:

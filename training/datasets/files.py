@@ -75,7 +75,8 @@ def values(path: Path) -> Any:
 def array(path: Path, name: str = "") -> np.ndarray:
     """An .npy file, or one array of an .npz file; never a pickle."""
     loaded = np.load(path, allow_pickle=False)
-    return loaded[name] if name else loaded
+    found: np.ndarray = loaded[name] if name else loaded
+    return found
 
 
 @decodes
@@ -97,7 +98,8 @@ def flo(path: Path) -> Float32:
     magic, (width, height) = np.frombuffer(content, "<f4", 1)[0], np.frombuffer(content, "<i4", 2, 4)
     if magic != np.float32(202021.25):
         raise ValueError("no Middlebury flow")
-    return np.frombuffer(content, "<f4", height * width * 2, 12).reshape(height, width, 2).copy()
+    flow: Float32 = np.frombuffer(content, "<f4", height * width * 2, 12).reshape(height, width, 2).copy()
+    return flow
 
 
 @decodes

@@ -48,7 +48,7 @@ class KittiClip(Clip):
         imu = _world_from_imu(self._navigation(index), self._navigation(0))
         return View(
             image=files.image(self._raw / "image_02" / "data" / f"{name}.png"),
-            depth=files.raw(self._truth / f"{name}.png").astype(np.float32) / 256,
+            depth=files.raw(self._truth / f"{name}.png").astype(np.float32) / np.float32(256),
             intrinsics=self._intrinsics,
             world_from_camera=imu @ self._imu_from_camera,
             seconds=int(name) / 10,

@@ -52,8 +52,8 @@ class RigidClip(Clip):
             if object_id == 0 or time == index:
                 continue
             before, after = (self.object_pose(int(object_id), frame) for frame in (index, time))
-            known = before is not None and after is not None
-            motions.append((int(object_id), after @ np.linalg.inv(before) if known else None))
+            motion = None if before is None or after is None else after @ np.linalg.inv(before)
+            motions.append((int(object_id), motion))
         return motions
 
 
@@ -180,7 +180,8 @@ def world_points(view: View | Fitted) -> Moved:
 def unprojected(u: np.ndarray, v: np.ndarray, depth: np.ndarray, K: Float64, world_from_camera: Float64) -> Float64:
     """World points [..., 3] of pixels (u, v) at a depth, each [...]."""
     rays = np.stack([(u - K[0, 2]) / K[0, 0], (v - K[1, 2]) / K[1, 1], np.ones(depth.shape)], -1)
-    return rays * depth[..., None] @ world_from_camera[:3, :3].T + world_from_camera[:3, 3]
+    points: Float64 = rays * depth[..., None] @ world_from_camera[:3, :3].T + world_from_camera[:3, 3]
+    return points
 
 
 def _spread(values: np.ndarray, v: Float64, u: Float64) -> Float64:

@@ -50,7 +50,7 @@ class PointOdysseyClip(TrackClip):
         depth = files.raw(self._folder / "depths" / f"depth_{self._names[index]}.png")
         return View(
             image=files.image(self._folder / "rgbs" / f"rgb_{self._names[index]}.jpg"),
-            depth=depth.astype(np.float32) / 65535 * FARTHEST,
+            depth=depth.astype(np.float32) / np.float32(65535) * np.float32(FARTHEST),
             intrinsics=intrinsics[index].astype(float),
             world_from_camera=np.linalg.inv(camera_from_world[index].astype(float)),
             seconds=index / 30,

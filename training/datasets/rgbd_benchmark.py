@@ -51,7 +51,7 @@ class RgbdClip(Clip):
         stamp, image, depth, pose = self._frames[index]
         return View(
             image=files.image(self._folder / image),
-            depth=files.raw(self._folder / depth).astype(np.float32) / UNITS_OF_A_METRE,
+            depth=files.raw(self._folder / depth).astype(np.float32) / np.float32(UNITS_OF_A_METRE),
             intrinsics=self._intrinsics,
             world_from_camera=pose,
             seconds=stamp,

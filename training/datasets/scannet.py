@@ -33,7 +33,7 @@ class ScanNetClip(StaticClip):
         """Depth covers the colour image with fewer pixels and is enlarged without mixing."""
         number, pose = self._poses[index]
         image = files.image(self._folder / "color" / f"{number}.jpg")
-        depth = files.raw(self._folder / "depth" / f"{number}.png").astype(np.float32) / 1000
+        depth = files.raw(self._folder / "depth" / f"{number}.png").astype(np.float32) / np.float32(1000)
         return View(
             image=image,
             depth=cv2.resize(depth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST),

@@ -31,7 +31,7 @@ class ScanNetPPClip(StaticClip):
         """Depth has 256 x 192 pixels and is enlarged without mixing."""
         name, about = self._frames[index]
         image = files.image(self._folder / "rgb" / f"{name}.jpg")
-        depth = files.raw(self._folder / "depth" / f"{name}.png").astype(np.float32) / 1000
+        depth = files.raw(self._folder / "depth" / f"{name}.png").astype(np.float32) / np.float32(1000)
         return View(
             image=image,
             depth=cv2.resize(depth, image.shape[1::-1], interpolation=cv2.INTER_NEAREST),

@@ -70,7 +70,8 @@ def _depth(path: Path) -> Float32:
     if np.frombuffer(content, "<f4", 1)[0] != _TAG:
         raise ValueError("no depth of Sintel")
     width, height = np.frombuffer(content, "<i4", 2, 4)
-    return np.frombuffer(content, "<f4", width * height, 12).reshape(height, width).copy()
+    depth: Float32 = np.frombuffer(content, "<f4", width * height, 12).reshape(height, width).copy()
+    return depth
 
 
 def clips(folder: Path) -> list[Clip]:

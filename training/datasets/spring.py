@@ -50,8 +50,7 @@ class SpringClip(FlowClip):
         """Forward flow of the left camera."""
         path = self._folder / "flow_FW_left" / f"flow_FW_left_{index + 1:04d}.flo5"
         flow = files.hdf5(path, "flow")[::2, ::2].astype(np.float32)
-        known = np.isfinite(flow).all(-1)
-        return np.nan_to_num(flow), known
+        return np.nan_to_num(flow), np.asarray(np.isfinite(flow).all(-1))
 
 
 def clips(folder: Path) -> list[Clip]:

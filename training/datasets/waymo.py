@@ -2,6 +2,7 @@
 """Waymo Open Dataset, perception v2 (Sun et al., CVPR 2020): driving, with laser points and boxes that follow objects.
 
 The front camera with the points of the top laser. What is inside a box moves with it; the rest stands still.
+What the lens bends is made straight, the picture and the points' places in it alike.
 """
 
 from __future__ import annotations
@@ -13,7 +14,8 @@ from typing import Any
 import cv2
 import numpy as np
 
-from dpm_core.types import Bool, Float64
+from dpm_core.geometry.undistort import undistort
+from dpm_core.types import Bool, Float64, Lens
 
 from . import files
 from .clip import Clip, Dataset, MissingError, UndecodableError, View
@@ -65,14 +67,12 @@ class WaymoClip(RigidClip):
         image = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
         if image is None:
             raise UndecodableError(f"{self._path('camera_image')}: the image at {stamp} cannot be decoded")
+        K, lens = _camera(camera)
         depth, ids = self._maps(stamp, camera, image.shape[:2])
-        K = files.pinhole(
-            *(camera[f"[CameraCalibrationComponent].intrinsic.{key}"] for key in ("f_u", "f_v", "c_u", "c_v"))
-        )
         vehicle_from_camera = _matrix(camera["[CameraCalibrationComponent].extrinsic.transform"])
         pose = self._poses[stamp] @ vehicle_from_camera
         return View(
-            image=np.ascontiguousarray(image[..., ::-1]),
+            image=undistort(np.ascontiguousarray(image[..., ::-1], np.uint8), lens, K),
             depth=depth,
             intrinsics=K,
             world_from_camera=files.rigid(pose[:3, :3] @ _VEHICLE_FROM_OPTICAL, pose[:3, 3]),
@@ -94,9 +94,10 @@ class WaymoClip(RigidClip):
         vehicle = self._corrected(_points(ranges[..., 0], calibration), stamp)
         camera_from_vehicle = np.linalg.inv(_matrix(camera["[CameraCalibrationComponent].extrinsic.transform"]))
         use = (projection[..., 0] == FRONT) & (ranges[..., 0] > 0)
-        points = vehicle[use]
+        column, row = np.round(_straightened(projection[use][:, 1:3], camera)).astype(int).T
+        inside = (column >= 0) & (column < size[1]) & (row >= 0) & (row < size[0])
+        points, column, row = vehicle[use][inside], column[inside], row[inside]
         along = points @ camera_from_vehicle[0, :3] + camera_from_vehicle[0, 3]
-        column, row = (projection[use][:, axis].astype(int).clip(0, size[2 - axis] - 1) for axis in (1, 2))
         nearest_last = np.argsort(-along)
         depth, ids = np.zeros(size, np.float32), np.zeros(size, np.int32)
         row, column = row[nearest_last], column[nearest_last]
@@ -123,12 +124,14 @@ class WaymoClip(RigidClip):
         rotation = Rotation.from_euler("xyz", own[:, :3]).as_matrix()
         world = np.einsum("nij,nj->ni", rotation, points.reshape(-1, 3)) + own[:, 3:]
         vehicle_from_world = np.linalg.inv(self._poses[stamp])
-        return (world @ vehicle_from_world[:3, :3].T + vehicle_from_world[:3, 3]).reshape(points.shape)
+        vehicle: Float64 = world @ vehicle_from_world[:3, :3].T + vehicle_from_world[:3, 3]
+        return vehicle.reshape(points.shape)
 
     def _image(self, table: str, component: str, stamp: int) -> Float64:
         row = self._row(table, "key.laser_name", TOP, stamp)
         shape = row[f"[{component}].range_image_return1.shape"]
-        return np.array(row[f"[{component}].range_image_return1.values"], float).reshape(shape)
+        image: Float64 = np.array(row[f"[{component}].range_image_return1.values"], float).reshape(shape)
+        return image
 
     def _row(self, table: str, key: str, number: int, stamp: int) -> dict[str, Any]:
         path = self._path(table)
@@ -139,6 +142,25 @@ class WaymoClip(RigidClip):
 
     def _path(self, table: str) -> Path:
         return self._root / table / f"{self._segment}.parquet"
+
+
+def _camera(calibration: dict[str, Any]) -> tuple[Float64, Lens]:
+    """Intrinsics [3, 3], and the lens: radial k1, k2, k3 and tangential p1, p2 as OpenCV has them."""
+    f_u, f_v, c_u, c_v, *bends = (
+        float(calibration[f"[CameraCalibrationComponent].intrinsic.{key}"])
+        for key in ("f_u", "f_v", "c_u", "c_v", "k1", "k2", "p1", "p2", "k3")
+    )
+    K = files.pinhole(f_u, f_v, c_u, c_v)
+    return K, Lens("plumb_bob", tuple(bends), tuple(K.ravel().tolist()))
+
+
+def _straightened(pixels: Float64, calibration: dict[str, Any]) -> Float64:
+    """Where pixels [N, 2] (u, v) of the bent picture are in the straight one."""
+    K, lens = _camera(calibration)
+    bends = np.array(lens.coefficients)
+    until = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 50, 1e-4)
+    straight = cv2.undistortPointsIter(pixels[:, None].astype(np.float64), K, bends, np.eye(3), K, until)
+    return np.asarray(straight, np.float64).reshape(-1, 2)
 
 
 def _points(ranges: Float64, calibration: dict[str, Any]) -> Float64:
@@ -154,7 +176,8 @@ def _points(ranges: Float64, calibration: dict[str, Any]) -> Float64:
     azimuth = (((width - np.arange(width) - 0.5) / width) * 2 - 1) * np.pi - turn
     flat = np.cos(inclination) * ranges
     local = np.stack([flat * np.cos(azimuth), flat * np.sin(azimuth), np.sin(inclination) * ranges], -1)
-    return local @ extrinsic[:3, :3].T + extrinsic[:3, 3]
+    points: Float64 = local @ extrinsic[:3, :3].T + extrinsic[:3, 3]
+    return points
 
 
 def _box_pose(box: Float64) -> Float64:

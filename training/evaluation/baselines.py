@@ -63,7 +63,7 @@ def best_plane(depth: Tensor) -> Tensor:
         error = (target * (rows @ solution) - 1).abs()
         scale = target / error.clamp_min(0.05).sqrt()
     # A plane through the horizon is endless; no pixel is farther or nearer than the truth's extremes.
-    inverse = (columns @ solution).clamp(float(1 / target.max()), float(1 / target.min()))
+    inverse: Tensor = (columns @ solution).clamp(float(1 / target.max()), float(1 / target.min()))
     return (1 / inverse).to(depth.dtype)
 
 

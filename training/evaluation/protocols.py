@@ -123,7 +123,8 @@ def angle_between(a: Tensor, b: Tensor) -> float:
 
 
 def _normalised(points: Tensor, known: Tensor) -> Tensor:
-    return points / points[known].norm(dim=-1).mean().clamp_min(1e-9)
+    mean: Tensor = points[known].norm(dim=-1).mean()
+    return points / mean.clamp_min(1e-9)
 
 
 def _into(a_from_b: Tensor, points: Tensor) -> Tensor:

@@ -74,7 +74,8 @@ def fitted_depth(depth: Float32, fit: Fit) -> Float32:
         )
     rows, down = _nearest(fit.size[0], fit.origin[0], fit.resized[0], height)
     columns, across = _nearest(fit.size[1], fit.origin[1], fit.resized[1], width)
-    return np.where(down[:, None] & across, depth[rows[:, None], columns], np.float32(0))
+    fitted: Float32 = np.where(down[:, None] & across, depth[rows[:, None], columns], np.float32(0))
+    return fitted
 
 
 def _nearest(size: int, origin: int, resized: int, source: int) -> tuple[Any, Any]:
@@ -134,8 +135,10 @@ def _metres(raw: Any, units_per_metre: float) -> Float32:
     if raw.ndim != 2:
         raise DpmError(f"a depth image has {raw.ndim} axes; expected one channel of 16 bits")
     if raw.dtype == np.uint16:
-        return np.where(raw == _NONE, 0, raw).astype(np.float32) / np.float32(units_per_metre)
-    return np.nan_to_num(raw.astype(np.float32), nan=0, posinf=0, neginf=0)
+        metres: Float32 = np.where(raw == _NONE, 0, raw).astype(np.float32) / np.float32(units_per_metre)
+    else:
+        metres = np.nan_to_num(raw.astype(np.float32), nan=0, posinf=0, neginf=0)
+    return metres
 
 
 def _bag(path: Path, units_per_metre: float) -> Iterator[RgbdFrame]:

@@ -28,7 +28,7 @@ def occlusion_mask(forward: Tensor, backward: Tensor, threshold: float) -> Tenso
     back = F.grid_sample(
         backward.permute(0, 3, 1, 2), 2 * there / limits.clamp(min=1) - 1, align_corners=True, padding_mode="border"
     ).permute(0, 2, 3, 1)
-    away = torch.linalg.vector_norm(forward + back, dim=-1) > threshold
+    away: Tensor = torch.linalg.vector_norm(forward + back, dim=-1) > threshold
     return away | ((there < 0) | (there > limits)).any(-1)
 
 
@@ -62,7 +62,8 @@ def dynamic_mask(flow: Tensor, from_camera: Tensor, threshold: float) -> Tensor:
     Returns:
         [B, H, W] bool; False where either flow is not finite.
     """
-    return torch.linalg.vector_norm(flow - from_camera, dim=-1) > threshold
+    moves: Tensor = torch.linalg.vector_norm(flow - from_camera, dim=-1) > threshold
+    return moves
 
 
 def sample_nearest(maps: Tensor, valid: Tensor, flow: Tensor) -> tuple[Tensor, Tensor]:

@@ -12,7 +12,8 @@ from torch import Tensor
 def distance(points: Tensor, truth: Tensor, valid: Tensor) -> Tensor:
     """‖points - truth‖ with zeros, and zero gradients, where it is not valid: [..., 3], [..., 3], [...] -> [...]."""
     difference = torch.where(valid[..., None], points - truth, 0.0)
-    return torch.linalg.vector_norm(difference, dim=-1)
+    length: Tensor = torch.linalg.vector_norm(difference, dim=-1)
+    return length
 
 
 def mean_distance(maps: Sequence[tuple[Tensor, Tensor]], least: float = 1e-8) -> Tensor:

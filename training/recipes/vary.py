@@ -165,7 +165,8 @@ def _rotations(angles: Tensor) -> Tensor:
     x, y, z = angles.unbind(-1)
     zero = torch.zeros_like(x)
     skew = torch.stack([zero, -z, y, z, zero, -x, -y, x, zero], -1).view(-1, 3, 3)
-    return torch.linalg.matrix_exp(skew)
+    rotations: Tensor = torch.linalg.matrix_exp(skew)
+    return rotations
 
 
 def _directions(intrinsics: Tensor, row: Tensor, column: Tensor) -> Tensor:

@@ -71,7 +71,8 @@ def about_axis(axis: Tensor, angle: Tensor) -> Tensor:
         rest * y * z + sin * x,
         cos + rest * z * z,
     ]
-    return torch.stack(rows, -1).unflatten(-1, (3, 3))
+    rotation: Tensor = torch.stack(rows, -1).unflatten(-1, (3, 3))
+    return rotation
 
 
 def product(a: Tensor, b: Tensor) -> Tensor:

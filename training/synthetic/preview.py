@@ -49,7 +49,8 @@ def _flow(flow: Tensor) -> Tensor:
     turn = torch.atan2(flow[..., 1], flow[..., 0])
     shades = torch.stack([0.5 + 0.5 * (turn + shift).cos() for shift in (0.0, 2.094, 4.189)], -1)
     strength = (size / size.flatten().quantile(0.9).clamp_min(0.5)).clamp(0, 1)[..., None]
-    return (1 - strength + strength * shades).float()
+    color: Tensor = 1 - strength + strength * shades
+    return color.float()
 
 
 def main() -> None:

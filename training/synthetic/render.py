@@ -88,14 +88,15 @@ def tiles(picture: Tensor) -> Tensor:
         rows = torch.arange(-(-H // TILE) * TILE, device=picture.device).clamp(max=H - 1)
         columns = torch.arange(-(-W // TILE) * TILE, device=picture.device).clamp(max=W - 1)
         picture = picture[..., rows, :][..., columns]
-    return picture.unflatten(-2, (-1, TILE)).unflatten(-1, (-1, TILE)).transpose(-3, -2).flatten(-2).flatten(0, -2)
+    grid: Tensor = picture.unflatten(-2, (-1, TILE)).unflatten(-1, (-1, TILE))
+    return grid.transpose(-3, -2).flatten(-2).flatten(0, -2)
 
 
 def untile(values: Tensor, size: tuple[int, int]) -> Tensor:
     """The inverse of `tiles`: [F · tiles, TILE², ...] -> [F, H, W, ...]."""
     H, W = size
     down, across = -(-H // TILE), -(-W // TILE)
-    grid = values.unflatten(1, (TILE, TILE)).unflatten(0, (-1, down, across)).transpose(2, 3)
+    grid: Tensor = values.unflatten(1, (TILE, TILE)).unflatten(0, (-1, down, across)).transpose(2, 3)
     return grid.flatten(3, 4).flatten(1, 2)[:, :H, :W]
 
 
@@ -138,7 +139,8 @@ def _seen(view: View, hits: Hits, surface: Surface) -> Seen:
     shape = view.scenes.seconds.shape
 
     def picture(values: Tensor) -> Tensor:
-        return untile(values, view.size).unflatten(0, shape)
+        frames: Tensor = untile(values, view.size).unflatten(0, shape)
+        return frames
 
     def vector(values: Vec) -> Tensor:
         return torch.stack([picture(x) for x in values])

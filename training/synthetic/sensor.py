@@ -70,8 +70,9 @@ def lens(light: Tensor, sensor: Sensor) -> Tensor:
     kernel = kernel / kernel.sum(1, keepdim=True)
     wide = F.pad(light.flatten(1, 2), (2, 2, 2, 2), mode="replicate")
     taps = kernel.T[:, :, None, None, None]
-    wide = sum(taps[i] * wide[..., i : i + W] for i in range(5))
-    pictures = sum(taps[i] * wide[..., i : i + H, :] for i in range(5))
+    none = torch.zeros_like(taps[0])
+    wide = sum((taps[i] * wide[..., i : i + W] for i in range(5)), none)
+    pictures = sum((taps[i] * wide[..., i : i + H, :] for i in range(5)), none)
     y, x = torch.meshgrid(
         torch.linspace(-1, 1, H, device=light.device), torch.linspace(-1, 1, W, device=light.device), indexing="ij"
     )

@@ -113,7 +113,7 @@ def paint(material: Paint, look: Look, surface: Tensor, rest: Vec, normal: Vec, 
     coarse = fractal(noise[:, :2], 0.13 * scaled + offset, 0.13 * fine, octaves=2)
     color = torch.lerp(color, colors[2], (dirt * (coarse[1] * 0.8)).clamp(0, 0.8))
     speckle = fractal(noise[:, 2:3], 5.0 * scaled + offset, 5 * fine, octaves=2)[0]
-    shade = 1 + grain * (speckle + 0.6 * field[3]) + dirt * 0.4 * coarse[0]
+    shade: Tensor = 1 + grain * (speckle + 0.6 * field[3]) + dirt * 0.4 * coarse[0]
     return (color * shade).clamp(0.005, 1)
 
 
@@ -121,8 +121,9 @@ def _numbers(look: Look, surface: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Of M points: scale, warp, dirt, grain and layer [5, M], offset [3, M], colours [3, RGB, M]; one lookup."""
     single = torch.stack([look.scale, look.warp, look.dirt, look.grain, look.layer]).flatten(1)
     table = torch.cat([single, look.offset.flatten(0, 1).T, look.colors.flatten(0, 1).flatten(1).T]).float()
-    found = table.index_select(1, surface)
-    return found[:5], found[5:8], found[8:].unflatten(0, (3, 3))
+    found: Tensor = table.index_select(1, surface)
+    colors: Tensor = found[8:].unflatten(0, (3, 3))
+    return found[:5], found[5:8], colors
 
 
 def _chart(p: Tensor, normal: Vec) -> tuple[Tensor, Tensor]:

@@ -201,11 +201,11 @@ def _march(field: _Field, o: Vec, d: Vec, begin: Tensor, end: Tensor, stretch: T
         keep = (~(value < close_now) & (s_now < end_now)).nonzero()[:, 0]
         if len(keep) == 0:
             break
-        o_now, d_now = tuple(x[keep] for x in o_now), tuple(x[keep] for x in d_now)  # type: ignore[assignment]
-        rest = tuple(x[keep] for x in (s_now, pace_now, end_now, close_now, ray))
-        going = (part.rows(keep), o_now, d_now, *rest)
+        origin, direction = (tuple(x[keep] for x in v) for v in (o_now, d_now))
+        left = (s_now[keep], pace_now[keep], end_now[keep], close_now[keep], ray[keep])
+        going = (part.rows(keep), origin, direction, *left)  # type: ignore[assignment]
     at = near.nonzero()[:, 0]
-    origin, direction = tuple(x[at] for x in o), tuple(x[at] for x in d)
+    origin, direction = (tuple(x[at] for x in v) for v in (o, d))
     exact = _secant(field.rows(at), origin, direction, s[at], end[at], scale[at])  # type: ignore[arg-type]
     return torch.full_like(begin, torch.inf).index_copy(0, at, exact)
 

@@ -36,10 +36,10 @@ class World:
     def centre(self, frame):
         return np.array([-0.1, 0.0, SQUARE]) + (frame * SPEED if self.moving else 0)
 
-    def cast(self, frame):
-        """depth [H, W], whether the square is seen [H, W], points in the world [H, W, 3]."""
+    def cast(self, frame, pixels=None):
+        """depth [H, W], whether the square is seen [H, W], points in the world [H, W, 3]; also of other (u, v)."""
         height, width = self.size
-        v, u = np.mgrid[:height, :width]
+        v, u = np.mgrid[:height, :width] if pixels is None else pixels[::-1]
         rays = np.stack([u, v, np.ones_like(u)], -1) @ np.linalg.inv(self.intrinsics).T @ self.pose(frame)[:3, :3].T
         origin = self.pose(frame)[:3, 3]
         depths = [(z - origin[2]) / rays[..., 2] for z in (SQUARE, WALL)]
@@ -50,8 +50,8 @@ class World:
     def depth(self, frame):
         return self.cast(frame)[0].astype(np.float32)
 
-    def image(self, frame):
-        _, seen, points = self.cast(frame)
+    def image(self, frame, pixels=None):
+        _, seen, points = self.cast(frame, pixels)
         shade = (40 * (np.floor(4 * points[..., 0]) % 2)).astype(np.uint8)
         blank = np.zeros_like(shade)
         return np.where(

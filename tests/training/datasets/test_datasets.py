@@ -67,6 +67,21 @@ def test_nyuv2_gives_single_frames_of_its_test_split(tmp_path):
     assert np.array_equal(view.depth, world.depth(1))
 
 
+def test_waymo_is_seen_as_without_its_lens(tmp_path):
+    world = writers_waymo.waymo(tmp_path)
+    view = find_dataset("waymo").open(tmp_path)[0].view(1)
+    bent, straight = writers_waymo.seen_bent(world, 1), world.image(1)
+
+    def unlike(image):
+        return np.abs(image.astype(int) - straight)[view.image.any(-1)].mean()
+
+    # What is left is the resampling of stripes.
+    assert unlike(view.image) < 0.5 * unlike(bent)
+    known = view.depth > 0
+    assert known.mean() > 0.1
+    assert (np.abs(view.depth - world.depth(1)) < 0.1)[known].mean() > 0.97
+
+
 @pytest.mark.parametrize("name", DATASETS)
 def test_an_empty_folder_is_told_what_it_lacks_and_where_it_comes_from(name, tmp_path):
     with pytest.raises(DpmError) as caught:

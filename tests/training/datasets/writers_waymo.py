@@ -8,10 +8,35 @@ import pyarrow.parquet as parquet
 from miniature import SQUARE, World
 from scipy.spatial.transform import Rotation
 
+LENS = {"k1": -0.2, "k2": 0.05, "p1": 0.004, "p2": -0.006, "k3": 0.01}
+
+
+def seen_bent(world, frame):
+    """The picture through the lens: every pixel shows what a straight one shows elsewhere."""
+    height, width = world.size
+    v, u = np.mgrid[:height, :width].astype(float)
+    straight = cv2.undistortPointsIter(
+        np.stack([u, v], -1).reshape(-1, 1, 2), world.intrinsics, np.array([*LENS.values()]), np.eye(3),
+        world.intrinsics, (cv2.TERM_CRITERIA_COUNT, 100, 0.0)
+    ).reshape(height, width, 2)  # fmt: skip
+    return world.image(frame, (straight[..., 0], straight[..., 1]))
+
+
+def bent(world, pixels):
+    """Where straight pixels [..., 2] are in the picture: radial and tangential distortion (Brown 1966)."""
+    K = world.intrinsics
+    x, y = ((pixels[..., i] - K[i, 2]) / K[i, i] for i in (0, 1))
+    k1, k2, p1, p2, k3 = LENS.values()
+    r2 = x * x + y * y
+    radial = 1 + k1 * r2 + k2 * r2**2 + k3 * r2**3
+    x, y = x * radial + 2 * p1 * x * y + p2 * (r2 + 2 * x * x), y * radial + p1 * (r2 + 2 * y * y) + 2 * p2 * x * y
+    return np.stack([K[0, 0] * x + K[0, 2], K[1, 1] * y + K[1, 2]], -1)
+
 
 def waymo(root):
-    """The laser turns at the camera's place, one beam a row of pixels; what it meets is the world."""
-    world, segment = World(), "10017090168044687777_6380_000_6400_000"
+    """The laser turns at the camera's place, one beam a row of pixels; what it meets is the world, through a lens."""
+    world = World(size=(96, 128), K=np.array([[120, 0, 63.5], [0, 120, 47.5], [0, 0, 1.0]]))
+    segment = "10017090168044687777_6380_000_6400_000"
     height, width = world.size
     optical = np.array([[0, 0, 1], [-1, 0, 0], [0, -1, 0.0]])
     vehicle_from_camera = np.eye(4)
@@ -49,10 +74,10 @@ def waymo(root):
         inside &= (np.abs(pixel - world.intrinsics[:2, 2]) < [width / 2 - 1, height / 2 - 1]).all(-1)
         projection = np.zeros((rows, columns, 6), np.int32)
         projection[..., 0] = inside
-        projection[..., 1:3] = np.where(inside[..., None], np.round(pixel), 0)
+        projection[..., 1:3] = np.where(inside[..., None], np.round(bent(world, pixel)), 0)
         moment = {"key.segment_context_name": segment, "key.frame_timestamp_micros": stamp}
         laser, camera = {**moment, "key.laser_name": 1}, {**moment, "key.camera_name": 1}
-        _, jpeg = cv2.imencode(".png", np.ascontiguousarray(world.image(i)[..., ::-1]))
+        _, jpeg = cv2.imencode(".png", np.ascontiguousarray(seen_bent(world, i)[..., ::-1]))
 
         def ranged(component, values):
             values = np.asarray(values)
@@ -75,7 +100,7 @@ def waymo(root):
         named = {f"[LiDARBoxComponent].box.{key}": float(value) for key, value in values.items()}
         tables["lidar_box"].append({**moment, "key.laser_object_id": "abc", **named})
     K = world.intrinsics
-    intrinsic = {"f_u": K[0, 0], "f_v": K[1, 1], "c_u": K[0, 2], "c_v": K[1, 2]}
+    intrinsic = {"f_u": K[0, 0], "f_v": K[1, 1], "c_u": K[0, 2], "c_v": K[1, 2], **LENS}
     known = {f"[CameraCalibrationComponent].intrinsic.{key}": value for key, value in intrinsic.items()}
     known["[CameraCalibrationComponent].extrinsic.transform"] = vehicle_from_camera.ravel().tolist()
     tables["camera_calibration"] = [{"key.camera_name": 1, **known}]
