@@ -93,13 +93,15 @@ def _tensor(value: Any) -> TensorSpec:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporter speaks of packages that are not there and of its own future."""
-    log = logging.getLogger("torch.onnx")
-    level = log.level
-    log.setLevel(logging.ERROR)
+    """The exporter speaks of packages that are not there, of its own future, and to whoever listens of every step."""
+    logs = [logging.getLogger(name) for name in ("torch.onnx", "torch.__trace")]
+    levels = [log.level for log in logs]
     try:
+        for log in logs:
+            log.setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        log.setLevel(level)
+        for log, level in zip(logs, levels, strict=True):
+            log.setLevel(level)
