@@ -71,7 +71,11 @@ class BagSource(Source):
 
     def _choose(self, wanted: str | None) -> tuple[str, TopicInfo]:
         topics = self._reader.topics
-        images = {name: each for name, each in topics.items() if each.msgtype in _IMAGES and each.msgcount}
+        images = {
+            name: each
+            for name, each in topics.items()
+            if each.msgtype in _IMAGES and each.msgcount and name != self._sensors.depth_topic
+        }
         colour = {name: each for name, each in images.items() if not self._is_depth(each)}
         if wanted is not None and wanted not in colour:
             raise DpmError(f"{self.path} has no camera images on {wanted}; {self._choices(list(colour))}")

@@ -18,6 +18,7 @@ from .images import decode_compressed, decode_image
 from .sensors import Sensors, pose_of_words
 from .source import Undecoded
 
+_JOINED_BY_NS = 5_000_000_000
 _PATIENCE_S = 1.0  # of the bag's time: here nothing is late for want of speed
 
 
@@ -36,7 +37,9 @@ class BagFrames:
         self._sensors = sensors
         self._calibration = calibration
         self._assembly: Assembly[Any, Any] = Assembly(Patience(_PATIENCE_S, odom_frame=sensors.odom_frame))
-        self._assembly.has_calibration = True
+        chosen = {"depth": sensors.depth_topic, "odometry": sensors.odom_topic}
+        self._assembly.expected = frozenset(name for name, topic in chosen.items() if topic is not None)
+        self._begun_ns: int | None = None
         self._mount = pose_of_words(sensors.base_from_camera)
         self._takers: dict[str, Callable[[Any, int], None]] = {
             "image": self._take_image,
@@ -92,11 +95,20 @@ class BagFrames:
         tree, names = self._assembly.tree, self._sensors
         if self._mount is not None:
             tree.add(names.base_frame, frame_id, None, self._mount)
-        expected = {"depth"} if names.depth_topic else set()
-        if names.odom_topic and tree.joined(names.odom_frame, frame_id):
-            expected.add("odometry")
-        self._assembly.expected = frozenset(expected)
+        if names.odom_topic:
+            self._require_joined(frame_id, arrival_ns)
         self._assembly.put_image(_stamp(message, arrival_ns), frame_id, message, arrival_ns * 1e-9)
+
+    def _require_joined(self, frame_id: str, arrival_ns: int) -> None:
+        """Transforms may be written a little later than the first image, but not much."""
+        odom = self._sensors.odom_frame
+        if self._begun_ns is None:
+            self._begun_ns = arrival_ns
+        if arrival_ns - self._begun_ns > _JOINED_BY_NS and not self._assembly.tree.joined(odom, frame_id):
+            raise DpmError(
+                f"{self._where}: no transform joins '{odom}' and '{frame_id}'; give --base-from-camera, "
+                f"--odom-frame or --base-frame, or leave --odom-topic out"
+            )
 
     def _take_calibration(self, message: Any, arrival_ns: int) -> None:
         self._calibration = read_calibration(message)
