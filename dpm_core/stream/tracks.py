@@ -91,7 +91,7 @@ class Tracker:
         """
         locate = partial(_locate, points_now, map_from_window)
         points = self._points if self._points is not None else _nothing(view, config.length)
-        points = _moved_on(points, stamps, locate)
+        points = _moved_on(_rows(points, slice(config.count)), stamps, locate)
         points = _seen_again(points, view, len(stamps) - 1, locate, config.tolerance)
         points = self._begun(points, view, len(stamps) - 1, locate, config)
         self._points = points
@@ -113,7 +113,7 @@ class Tracker:
     def _begun(self, points: _Followed, view: View, newest: int, locate: Locate, config: TrackConfig) -> _Followed:
         """Mark moving pixels on a lattice where no point is followed near."""
         pixel = _free_lattice(points, view, config.spacing)
-        room = max(0, config.count - len(points.ids))
+        room = config.count - len(points.ids)
         if len(pixel) > room:  # evenly, not the uppermost
             pixel = pixel[torch.linspace(0, len(pixel) - 1, room).round().long().to(pixel.device)]
         position = locate(torch.full_like(pixel, newest), pixel)
@@ -181,11 +181,11 @@ def _chosen(first: Tensor, one: _Marks, other: _Marks) -> _Marks:
     return _Marks(stamp, pixel, torch.where(first[:, None], one.offset, other.offset))
 
 
-def _marks_rows(marks: _Marks, rows: Tensor) -> _Marks:
+def _marks_rows(marks: _Marks, rows: Tensor | slice) -> _Marks:
     return _Marks(*(array[rows] for array in marks))
 
 
-def _rows(points: _Followed, rows: Tensor) -> _Followed:
+def _rows(points: _Followed, rows: Tensor | slice) -> _Followed:
     marks = (_marks_rows(points.held, rows), _marks_rows(points.spare, rows))
     return _Followed(points.ids[rows], *marks, points.trail[:, rows])
 

@@ -94,6 +94,15 @@ def test_no_more_are_followed_than_asked():
     assert max(len(each.ids) for each in tracks) == 3
 
 
+def test_where_fewer_are_asked_the_oldest_stay():
+    stream = session(BallWorld(passing))
+    before = [stream.process(frame(index)).tracks for index in range(12, 20)][-1]
+    stream.configure(SessionConfig(window=4, tracks=TrackConfig(spacing=4, count=2)))
+    after = stream.process(frame(20)).tracks
+    assert len(before.ids) > 2
+    assert list(after.ids) == sorted(before.ids)[:2]
+
+
 def test_a_gap_ends_all_tracks_and_the_next_ones_are_others():
     stream = session(BallWorld(passing))
     before = [stream.process(frame(index)).tracks for index in range(10)][-1]
