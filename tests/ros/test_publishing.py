@@ -1,0 +1,123 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What is built and sent depends on who listens: with publishers that only count."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from ball import BallWorld, passing
+from dpm_ros import interface, parameters
+from dpm_ros.publishing import EstimatePublisher, Frames
+from oracle import OracleEngine, frame
+from visualization_msgs.msg import Marker
+
+from dpm_core.stream import Session, Wanted
+
+CLOUDS = ["points", "points/static", "points/dynamic"]
+VALUES = {parameter.name: parameter.default for parameter in parameters.PARAMETERS}
+FRAMES = Frames.of(VALUES)
+
+
+class Ear:
+    """Stands for a publisher and for those who subscribe to it."""
+
+    def __init__(self, listening):
+        self.listening = listening
+        self.heard = []
+
+    def get_subscription_count(self):
+        return int(self.listening)
+
+    def publish(self, message):
+        self.heard.append(message)
+
+
+def publisher(*listening, frames=FRAMES):
+    """An EstimatePublisher to which somebody listens on these topics, and what each topic carries."""
+    ears = {output.name: Ear(output.name in listening) for output in interface.OUTPUTS}
+    return EstimatePublisher(ears, frames), ears
+
+
+@pytest.fixture(scope="module")
+def estimates():
+    session = Session(OracleEngine(BallWorld(passing)))
+    return [session.process(frame(index)) for index in range(20, 28)]
+
+
+@pytest.mark.parametrize(
+    ("listening", "wanted"),
+    [
+        ([], Wanted(cloud=False, motion="newest")),
+        (["pose", "dynamic_mask", "tracks", "map"], Wanted(cloud=False, motion="newest")),
+        (["points"], Wanted(cloud=True, motion="newest")),
+        (["points/static"], Wanted(cloud=True, motion="all")),
+        (["points/dynamic"], Wanted(cloud=True, motion="all")),
+        (["scene_flow"], Wanted(cloud=True, motion="all")),
+    ],
+)
+def test_the_session_is_asked_for_what_is_heard_and_the_map_goes_on(listening, wanted):
+    assert publisher(*listening)[0].wanted() == wanted
+
+
+def test_clouds_that_carry_velocity_need_all_motion():
+    with_motion = Frames.of(VALUES | {"cloud_fields": "motion"})
+    assert publisher("points", frames=with_motion)[0].wanted().motion == "all"
+
+
+@pytest.mark.parametrize("topic", [*CLOUDS, "scene_flow", "tracks", "depth/image", "dynamic_mask"])
+def test_only_what_is_heard_is_sent(estimates, topic):
+    publishing, ears = publisher(topic)
+    publishing.wanted()
+    publishing.publish(estimates[-1])
+    publishing.publish_map(estimates[-1])
+    assert {name for name, ear in ears.items() if ear.heard} == {topic}
+
+
+@pytest.mark.parametrize("topic", CLOUDS)
+def test_who_comes_between_question_and_answer_gets_no_cloud_that_was_not_made(estimates, topic):
+    publishing, ears = publisher()
+    publishing.wanted()
+    ears[topic].listening = True
+    publishing.publish(estimates[-1])
+    assert ears[topic].heard == []
+
+
+def test_a_map_is_sent_once_and_an_empty_one_when_it_is_forgotten(estimates):
+    publishing, ears = publisher("map")
+    for estimate in (estimates[-2], estimates[-2], estimates[-1]):
+        publishing.publish_map(estimate)
+    publishing.forget()
+    publishing.forget()
+    sizes = [len(estimate.static_map().points) for estimate in estimates[-2:]]
+    assert [message.width for message in ears["map"].heard] == [*sizes, 0]
+
+
+def test_a_map_that_nobody_got_needs_no_empty_one(estimates):
+    publishing, ears = publisher()
+    publishing.publish_map(estimates[-1])
+    publishing.forget()
+    assert ears["map"].heard == []
+
+
+def test_the_first_markers_of_a_new_map_take_away_the_old_ones(estimates):
+    publishing, ears = publisher("scene_flow", "tracks")
+    publishing.publish(estimates[-1])
+    publishing.forget()
+    for topic in ("scene_flow", "tracks"):
+        ears[topic].heard.clear()
+    publishing.publish(estimates[-2])
+    publishing.publish(estimates[-1])
+    for topic in ("scene_flow", "tracks"):
+        begins = [message.markers[0].action for message in ears[topic].heard]
+        assert begins == [Marker.DELETEALL, Marker.ADD]
+
+
+def test_lines_are_well_seen_in_a_scene_of_any_size(estimates):
+    publishing, ears = publisher("tracks")
+    large = replace(estimates[-1], depth=1000 * estimates[-1].depth)
+    nothing = replace(estimates[-1], depth=np.full_like(estimates[-1].depth, np.nan))
+    for estimate in (estimates[-1], large, nothing):
+        publishing.publish(estimate)
+    small, wide, unknown = (message.markers[0].scale.x for message in ears["tracks"].heard)
+    assert wide == pytest.approx(1000 * small)
+    assert unknown > 0
