@@ -20,7 +20,7 @@ from oracle_bag import SteadyOracle, engine
 from rclpy.serialization import deserialize_message, serialize_message
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_types_from_msg, get_typestore
-from sensor_msgs.msg import CompressedImage, PointCloud2
+from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 from test_conversions import columns, read_back
 
@@ -190,6 +190,21 @@ def test_several_cameras_each_in_its_namespace_and_its_own_frames(tmp_path):
         messages = [deserialize_message(raw, OUTPUTS["pose"].type) for _, _, raw in content(out, f"/{name}/pose")]
         headers = [conversions.header(frame.stamp_ns, f"{name}/map") for frame in frames]
         assert [message.header for message in messages] == headers
+
+
+def test_depth_makes_lengths_metres(tmp_path):
+    def depth(frame):
+        index = FRAMES.index(frame)
+        return conversions.float_image(conversions.header(frame.stamp_ns, "camera"), oracle.depth(index))
+
+    source = write_bag(tmp_path / "bag", camera(FRAMES[:6]) + camera(FRAMES[:6], "/cam/depth", depth))
+    out = ["--out", tmp_path / "out.mcap", "--json", tmp_path / "figures.json"]
+    assert run(source, *out, "--depth-topic", "/cam/depth") == 0
+    (told,) = json.loads((tmp_path / "figures.json").read_text())["cameras"]
+    assert (told["frames"], told["unit"]) == (6, "m")
+    images = [deserialize_message(raw, Image) for _, _, raw in content(tmp_path / "out.mcap", "/depth/image")]
+    pixels = np.frombuffer(images[-1].data, np.float32).reshape(oracle.HEIGHT, oracle.WIDTH)
+    np.testing.assert_allclose(pixels, oracle.depth(5), rtol=1e-3)
 
 
 def test_only_the_outputs_that_are_asked_for(recorded, tmp_path):

@@ -24,6 +24,7 @@ from dpm_core.cli.arguments import parse, write_json
 from dpm_core.engines import Engine, open_engine
 from dpm_core.errors import DpmError
 from dpm_core.io.bag import BagSource
+from dpm_core.io.sensors import Sensors
 from dpm_core.version import __version__
 
 from . import bags
@@ -44,6 +45,8 @@ class Bag:
         out: the new bag with all topics of the old one: one file where it ends in .mcap, else a rosbag2 folder.
         topic: the image topics; the only one where none is named.
         namespace: of the outputs, one for each topic; none for one camera, else that of the image topic.
+        depth_topic: depth images of the same view, one topic for each camera: makes lengths metres.
+        odom_topic: the robot's odometry, nav_msgs/Odometry or /tf: makes lengths metres.
         outputs: only these of the node's outputs, such as points pose /tf; all where none is named.
         model: the network; `dpm weights list` tells the names.
         weights: a file of weights in place of the model's own.
@@ -61,6 +64,8 @@ class Bag:
     out: Path
     topic: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
     namespace: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
+    depth_topic: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
+    odom_topic: str | None = None
     outputs: Annotated[tuple[str, ...], arg(metavar="NAME ...")] = ()
     model: str | None = None
     weights: Path | None = None
@@ -104,17 +109,25 @@ class _Camera:
     Attributes:
         topic: of its images.
         namespace: of its outputs, "" for none.
+        depth_topic: of its depth images, None without.
         prefix: of its map's and world's frames, which must differ between cameras.
     """
 
     topic: str
     namespace: str
+    depth_topic: str | None = None
     prefix: str = ""
 
     def values(self, values: dict[str, Any]) -> dict[str, Any]:
         """The parameters of this camera."""
         own = {name: self.prefix + values[name] for name in ("map_frame", "world_frame") if values[name]}
         return {**values, **own}
+
+    def source(self, options: Bag, values: dict[str, Any]) -> BagSource:
+        """Its frames, with the calibration beside its topic."""
+        names = {name: str(values[name]) for name in ("odom_frame", "base_frame", "base_from_camera")}
+        sensors = Sensors(depth_topic=self.depth_topic, odom_topic=options.odom_topic, **names)
+        return BagSource(options.input, self.topic, sensors)
 
 
 EngineFactory = Callable[[str, "Path | None", str, str], Engine]
@@ -150,7 +163,7 @@ def _bag(options: Bag, engine_factory: EngineFactory, console: Console) -> dict[
             results = []
             for number, camera in enumerate(cameras):
                 done = BagCamera(folder / f"camera-{number}", engine, camera.values(values), _chosen(options))
-                with BagSource(options.input, camera.topic) as source, _progress(console) as progress:
+                with camera.source(options, values) as source, _progress(console) as progress:
                     _process(done, source, options.save_every, progress)
                 results.append(Results(camera.topic, camera.namespace, done))
             return {"model": engine.name, "notice": engine.notice, **_merge(options, reader, results, console)}
@@ -196,12 +209,14 @@ def _cameras(options: Bag) -> list[_Camera]:
     """
     topics = [_topic_of_images(options.input, topic) for topic in options.topic or (None,)]
     if len(topics) == 1:
-        return [_Camera(topics[0], (*options.namespace, "")[0])]
+        return [_Camera(topics[0], (*options.namespace, "")[0], (*options.depth_topic, None)[0])]
     spaces = [f"/{name.strip('/')}" for name in options.namespace or map(_home, topics)]
     for space in spaces:
         if spaces.count(space) > 1:
             raise DpmError(f"two cameras would write into {space}; give each a --namespace of its own")
-    return [_Camera(topic, space, f"{space[1:]}/") for topic, space in zip(topics, spaces, strict=True)]
+    depths = options.depth_topic or (None,) * len(topics)
+    each = zip(topics, spaces, depths, strict=True)
+    return [_Camera(topic, space, depth, f"{space[1:]}/") for topic, space, depth in each]
 
 
 def _topic_of_images(path: Path, wanted: str | None) -> str:
@@ -246,7 +261,8 @@ def _about(options: Bag, reader: Reader, cameras: Sequence[_Camera], values: dic
         "torch": torch.__version__,
         "start of the bag": reader.start_time,
         "end of the bag": reader.end_time,
-        "cameras": [[camera.topic, camera.namespace] for camera in cameras],
+        "cameras": [[camera.topic, camera.namespace, camera.depth_topic] for camera in cameras],
+        "odometry": options.odom_topic,
         "outputs": sorted(_chosen(options)),
         "size of the weights": weights.stat().st_size if weights is not None and weights.exists() else None,
     }
