@@ -119,6 +119,38 @@ def test_scenes_vary_in_everything():
     assert view.max() <= 95
 
 
+def test_the_camera_is_good_and_bad():
+    """Blur, noise, exposure, compression and the time between frames, each from nearly none to much."""
+    scenes = compose(scene_seeds(0, torch.arange(300)), SyntheticConfig())
+    sensor = scenes.sensor
+    assert sensor.exposure.min() < 0.65
+    assert sensor.exposure.max() > 1.6
+    assert sensor.blur.min() < 0.3
+    assert sensor.blur.max() > 0.95
+    assert sensor.shutter.max() / sensor.shutter.min() > 15
+    assert sensor.shot.max() / sensor.shot.min() > 8
+    assert sensor.quality.max() > 2.5
+    assert 0.2 < (sensor.quality == 0).float().mean() < 0.4
+    gaps = scenes.seconds.diff(dim=1).mean(1)
+    assert gaps.min() < 0.04
+    assert gaps.max() > 0.25
+    perfect = compose(scene_seeds(0, torch.arange(5)), SyntheticConfig(degradation=0.0)).sensor
+    for flaw in (perfect.shutter, perfect.shot, perfect.read, perfect.rows, perfect.vignette, perfect.quality):
+        assert not flaw.any()
+
+
+def test_from_nothing_to_most_of_the_picture_moves_and_cameras_from_not_at_all_to_far():
+    window = SyntheticScenes(replace(SMALL, height=16, width=24, samples=1), seed=1).window(range(60), times=(0,))
+    moves = window.dynamic.flatten(1).float().mean(1)
+    assert 0.08 < (moves == 0).float().mean() < 0.35
+    assert (moves > 0.15).float().mean() > 0.1
+    assert moves.max() > 0.4
+    eyes = window.world_from_camera[:, :, :3, 3]
+    parallax = (eyes - eyes[:, :1]).norm(dim=-1).amax(1) / window.depth.flatten(1).median(1).values.clamp_min(0.1)
+    assert (parallax < 0.005).float().mean() > 0.1
+    assert (parallax > 0.1).float().mean() > 0.1
+
+
 def test_no_camera_is_inside_a_thing_a_wall_or_the_ground():
     scenes = compose(scene_seeds(2, torch.arange(200)), SyntheticConfig())
     eyes = camera_pose(scenes.camera, scenes.seconds)[..., :3, 3]
