@@ -83,11 +83,10 @@ class Plan:
             content: the plan's bytes, as a buffer.
             stream: where it is run.
             device: where the buffers are.
-            shared: buffers of other plans by name; an input of that name reads there, so nothing is copied.
+            shared: buffers of other plans by name; an input of that name, shape and type reads there, uncopied.
 
         Raises:
             DpmError: the library refuses the plan.
-            ValueError: a shared buffer is of another shape or type.
             torch.OutOfMemoryError, MemoryError: there is no device memory for the buffers, or for the plan.
         """
         self._library, self._stream = library, stream
@@ -166,10 +165,9 @@ def _empty(tensor: TensorSpec, device: torch.device) -> Tensor:
 
 
 def _shared(tensor: TensorSpec, shared: Mapping[str, Tensor], device: torch.device) -> Tensor:
-    if tensor.name not in shared:
+    buffer = shared.get(tensor.name)
+    if buffer is None or (tuple(buffer.shape), buffer.dtype) != (tensor.shape, getattr(torch, tensor.dtype)):
         return _empty(tensor, device)
-    buffer = shared[tensor.name]
-    _require_same(tensor.name, buffer, torch.empty(tensor.shape, dtype=getattr(torch, tensor.dtype), device="meta"))
     return buffer
 
 
