@@ -36,7 +36,7 @@ class ExportOptions:
     Attributes:
         model: the network; `dpm weights list` tells the names.
         out: the new folder.
-        window: frames that the graphs see at once; by default 8, or the number that the weights are for.
+        window: frames that the graphs see at once; by default the session's own number, or that of the weights.
         size: of the images, HEIGHTxWIDTH in pixels; by default what the network makes of a 640x480 camera.
         precision: fp32, bf16 or fp16, of the trunk's matrices; norms, softmax and heads stay fp32.
         weights: a file of weights in place of the published ones.
@@ -132,9 +132,13 @@ def _report(manifest: Manifest, out: Path, console: Console) -> None:
     window = "pairs" if manifest.window is None else f"windows of {manifest.window}"
     console.print(
         f"{out}: {manifest.model}, {window}, images of {manifest.width} x {manifest.height} pixels, "
-        f"{manifest.precision}, {size:.1f} MB; run it: dpm run INPUT --out DIR --model {out}",
+        f"{manifest.precision}, {size:.1f} MB; run it: dpm run INPUT --out DIR --model {out}{_window_option(manifest)}",
         soft_wrap=True,
         markup=False,
     )
     if manifest.notice is not None:
         console.print(f"note: {manifest.notice}", soft_wrap=True, markup=False)
+
+
+def _window_option(manifest: Manifest) -> str:
+    return "" if manifest.window is None else f" --window {manifest.window}"

@@ -27,7 +27,8 @@ from ..models.vdpm import TIME_TOKEN
 
 LEVELS = ("level_0", "level_1", "level_2", "level_3")
 OWN = ("own_points", "own_conf", "pose_encoding")
-DEFAULT_WINDOW = 8
+DEFAULT_WINDOW = 5
+"""As long as the session's own, so that the two meet where nobody says more."""
 
 Network = VDPMNetwork | VGGTNetwork | PairNetwork
 Size = tuple[int, int]

@@ -61,6 +61,11 @@ class ExportedEngine:
         self.notice = manifest.notice
         self.device = device
 
+    @property
+    def longest_window(self) -> int | None:
+        """See BoundedEngine; None for pairs."""
+        return self._manifest.window
+
     def fit(self, height: int, width: int) -> Fit:
         """By the rule of the network's family where that gives the exported size, else the middle of the image."""
         size = self._manifest.size

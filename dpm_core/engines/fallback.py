@@ -15,7 +15,7 @@ from ..errors import DpmError
 from ..geometry.fit import Fit
 from ..types import Prediction, Request
 from .plan_memory import OutOfDeviceMemoryError
-from .protocol import Engine, answer
+from .protocol import Engine, answer, longest_window
 
 T = TypeVar("T")
 _LOG = logging.getLogger("dpm.engines")
@@ -81,6 +81,11 @@ class FallbackEngine:
     def device(self) -> torch.device:
         """Of the engine that runs now."""
         return self._engine.device
+
+    @property
+    def longest_window(self) -> int | None:
+        """See BoundedEngine."""
+        return longest_window(self._engine)
 
     def fit(self, height: int, width: int) -> Fit:
         """See Engine."""

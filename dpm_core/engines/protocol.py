@@ -46,6 +46,20 @@ class SelectiveEngine(Engine, Protocol):
         """What is asked of the window, with the numbers that `predict` has for it. Arguments as there."""
 
 
+@runtime_checkable
+class BoundedEngine(Engine, Protocol):
+    """An engine that cannot see windows of any length."""
+
+    @property
+    def longest_window(self) -> int | None:
+        """The most frames that it sees at once; None where there is no such bound."""
+
+
+def longest_window(engine: Engine) -> int | None:
+    """The most frames that an engine sees at once; None where it does not say."""
+    return engine.longest_window if isinstance(engine, BoundedEngine) else None
+
+
 def answer(engine: Engine, tokens: Sequence[Tensor], size: tuple[int, int], request: Request) -> Prediction:
     """What is asked of the window, and no more where the engine can leave things out."""
     if isinstance(engine, SelectiveEngine):

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engines.protocol import answer
+from ..engines.protocol import answer, longest_window
 from ..errors import DpmError
 from ..geometry.sim3 import Sim3
 from ..kernels import fuse_points, prepare_images
@@ -51,6 +51,7 @@ class Session:
     def __init__(self, engine: Engine, config: SessionConfig | None = None) -> None:
         self.engine = engine
         self.config = config or SessionConfig()
+        _require_window(engine, self.config.window)
         self._window = Window(self.config.window, self.config.max_gap_s)
         self._begin_map()
 
@@ -226,6 +227,12 @@ class Session:
         if settled:
             self._static_map.see(view, map_from_window.scale * median_depth, self.config.map)
         self._tracker.follow(view, stamps, prediction.points[0], map_from_window, self.config.tracks)
+
+
+def _require_window(engine: Engine, window: int) -> None:
+    longest = longest_window(engine)
+    if longest is not None and window > longest:
+        raise DpmError(f"{engine.name} sees at most {longest} frames at once, not {window}; use a window of {longest}")
 
 
 def _depth(prediction: Prediction, view: int) -> Tensor:

@@ -11,6 +11,7 @@ from dpm_core.engines.exported import ExportedEngine
 from dpm_core.engines.manifest import GraphSpec, Manifest
 from dpm_core.engines.torch_engine import TorchEngine
 from dpm_core.errors import DpmError
+from dpm_core.stream import Session, SessionConfig
 
 
 def engine_of(name):
@@ -69,6 +70,18 @@ def test_a_window_longer_than_the_graphs_is_refused():
         engine.predict(tokens, size_of("vdpm"), (0,))
 
 
+def test_a_session_does_not_begin_with_a_window_that_is_too_long():
+    engine = engine_of("vdpm")
+    Session(engine, SessionConfig(window=WINDOW))
+    with pytest.raises(DpmError, match="sees at most 3 frames at once, not 4; use a window of 3"):
+        Session(engine, SessionConfig(window=4))
+    Session(engine_of("pomato"), SessionConfig(window=64))
+
+
+def test_a_window_is_as_long_as_the_sessions_where_nobody_says_more():
+    assert graph_window(loaded("vdpm").network, None) == SessionConfig().window
+
+
 def test_an_empty_window_and_a_time_outside_are_refused():
     engine = engine_of("vdpm")
     with pytest.raises(DpmError, match="window is empty"):
@@ -113,7 +126,7 @@ def test_windows_that_a_network_has_not(name, window, told):
 
 
 def test_windows_that_it_has():
-    assert [graph_window(loaded(name).network, None) for name in ("vdpm", "pomato", "pomato temporal")] == [8, None, 3]
+    assert [graph_window(loaded(name).network, None) for name in ("pomato", "pomato temporal")] == [None, 3]
 
 
 def test_a_size_of_no_whole_patches_is_refused():
