@@ -10,6 +10,7 @@ from dpm_ros import bags, conversions, record, replay
 from harness import ROOT
 from nav_msgs.msg import Path as PathMessage
 from rclpy.duration import Duration
+from rclpy.publisher import Publisher
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from rosbags.rosbag2 import Reader, StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
@@ -93,6 +94,30 @@ def test_what_cannot_be_replayed_is_one_line_and_two(refused, tmp_path):
     assert f"no topic '/nope'; it has: {INFO}, {IMAGES}" in refused(replay.main, WALKING, "--topic", "/nope")
     assert "--rate is 0" in refused(replay.main, WALKING, "--rate", "0")
     assert "0 of 1 subscriptions" in refused(replay.main, *unheard)
+
+
+def test_messages_that_nobody_confirms_are_an_error(graph, capfd, monkeypatch):
+    monkeypatch.setattr(Publisher, "wait_for_all_acked", lambda *_: False)
+    assert replay.main([str(WALKING), "--topic", INFO, "--rate", "20", "--timeout", "0.5"]) == 2
+    said = capfd.readouterr().err.strip().splitlines()[-1]
+    assert said.startswith("dpm: after 0.5 s a subscription to /clock has not confirmed its messages")
+
+
+def test_a_recorder_without_a_processor_for_a_while_still_takes_what_is_there():
+    class Writer:
+        count = 0
+
+    class Executor:
+        """Six messages wait; now and then the timer comes first."""
+
+        def __init__(self):
+            self.coming = [0, 1, 0, 0, 1, 1, 0, 0, 0, 1, 1, 0, 1]
+
+        def spin_once(self, timeout_sec):
+            Writer.count += self.coming.pop(0) if self.coming else 0
+
+    record._drain(Executor(), Writer)
+    assert Writer.count == 6
 
 
 def write_bag(path, messages, type_name="std_msgs/msg/String"):
