@@ -22,6 +22,8 @@ HEALTHY = Health(
     notice=None,
     unit="m",
     scale=MetricScale(0.375, 0.0123, "depth"),
+    map_points=1234,
+    tracks=56,
     stamp_age=0.25,
     clock_ns=10**18,
     clock_stands=False,
@@ -52,6 +54,11 @@ def test_rates_latency_and_faults_are_told():
     assert (values["latency: total p50 (ms)"], values["latency: total max (ms)"]) == ("10.0", "500.0")
     assert values["fault: gap"] == "3 times; a gap in time"
     assert (values["unit"], values["engine"], values["stamp age (s)"]) == ("m", "vdpm-mini (torch, cpu)", "0.250")
+
+
+def test_the_size_of_what_is_remembered_is_told():
+    values = told(HEALTHY)
+    assert (values["map (points)"], values["tracks"]) == ("1234", "56")
 
 
 def test_the_scale_is_told_with_its_uncertainty_and_its_source():

@@ -26,6 +26,8 @@ class Health:
         notice: what must be known of the weights, or None.
         unit: of the newest estimate, "" before the first.
         scale: what made metres of its unit, None where nothing did.
+        map_points: what stands still, as of the newest estimate.
+        tracks: points that are followed.
         stamp_age: seconds from the newest estimate's stamp to now by the node's clock; None before the first.
         clock_ns: the node's clock.
         clock_stands: whether simulated time did not go on since the moment before.
@@ -42,6 +44,8 @@ class Health:
     notice: str | None
     unit: str
     scale: MetricScale | None
+    map_points: int
+    tracks: int
     stamp_age: float | None
     clock_ns: int
     clock_stands: bool
@@ -99,6 +103,8 @@ def _values(now: Health, before: Health | None) -> list[KeyValue]:
         "notice": now.notice or "",
         "unit": now.unit,
         **_scale(now.scale),
+        "map (points)": now.map_points,
+        "tracks": now.tracks,
         "frames in": now.frames_in,
         "estimates out": now.estimates_out,
         "waiting": now.statistics.waiting if now.statistics else 0,

@@ -77,7 +77,10 @@ DEPTH_INFO = Output("depth/camera_info", CameraInfo, "intrinsics of the publishe
 CONFIDENCE = Output("confidence", Image, "32FC1, the network's own confidence")
 DYNAMIC_MASK = Output("dynamic_mask", Image, "mono8, 255 where the world moves")
 DIAGNOSTICS = Output(
-    "/diagnostics", DiagnosticArray, "1 Hz: rates, latency by stage, drops by reason, backend, unit, faults", depth=10
+    "/diagnostics",
+    DiagnosticArray,
+    "1 Hz: rates, latency by stage, drops by reason, backend, unit, map, tracks, faults",
+    depth=10,
 )
 
 OUTPUTS: tuple[Output, ...] = (

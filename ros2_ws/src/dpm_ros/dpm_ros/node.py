@@ -283,6 +283,8 @@ class DpmNode(LifecycleNode):
             notice=self._engine.notice if self._engine is not None else None,
             unit=newest.unit if newest is not None else "",
             scale=newest.scale if newest is not None else None,
+            map_points=len(newest.static_map().points) if newest is not None else 0,
+            tracks=len(newest.tracks.ids) if newest is not None else 0,
             stamp_age=None if newest is None else (clock_ns - newest.stamp_ns) * 1e-9,
             clock_ns=clock_ns,
             clock_stands=self._simulated and self._health is not None and self._health.clock_ns == clock_ns,
