@@ -117,12 +117,15 @@ def _outcome(figures: dict[str, Any], source: Source) -> list[str]:
     total = figures["latency_s"].get("total")
     if total:
         lines.append(f"latency of a frame: median {total['p50']:.3f} s, 95 % under {total['p95']:.3f} s")
-    unit = (
-        "metres"
-        if figures["unit"] == "m"
-        else "the network's own unit (the scale is not known), the same throughout a map"
-    )
-    return [*lines, f"lengths are in {unit}"]
+    return [*lines, f"lengths are in {_unit(figures['scale'])}"]
+
+
+def _unit(scale: dict[str, Any] | None) -> str:
+    if scale is None:
+        return "the network's own unit (the scale is not known), the same throughout a map"
+    if scale["source"] == "fixed":
+        return "metres, by the given factor"
+    return f"metres, by {scale['source']}, ± {100 * scale['relative_sigma']:.1f} %"
 
 
 WHAT = {

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol
@@ -19,7 +19,7 @@ import numpy as np
 from ..atomic import AtomicFolder
 from ..errors import DpmError
 from ..stream.statistics import Tally
-from ..types import Estimate, Float64
+from ..types import Estimate, Float64, MetricScale
 from ..version import __version__
 from .pictures import picture
 from .ply import write_ply
@@ -79,6 +79,7 @@ class Results:
         self._folder = AtomicFolder(path, SUMMARY, overwrite)
         self._tally = Tally()
         self._unit = "network"
+        self._scale: MetricScale | None = None
         self._final: dict[str, Any] | None = None
         self._begun = time.perf_counter()
         try:
@@ -102,6 +103,7 @@ class Results:
         self._tally.estimates_out += 1
         self._tally.time({**estimate.seconds, "total": sum(estimate.seconds.values())})
         self._unit = estimate.unit
+        self._scale = estimate.scale
 
     def start(self) -> None:
         """Start the clock of the run anew, when the network is ready."""
@@ -129,6 +131,7 @@ class Results:
             "dpm": __version__,
             **self._about,
             "unit": self._unit,
+            "scale": None if self._scale is None else asdict(self._scale),
             "frames": statistics.frames_in,
             "estimates": statistics.estimates_out,
             "dropped": statistics.dropped,

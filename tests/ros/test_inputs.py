@@ -222,6 +222,15 @@ def test_transforms_that_this_node_sent_are_not_its_own_odometry(monkeypatch):
     assert heard.inputs._assembly.tree.parent("camera") is None
 
 
+@pytest.mark.parametrize(("mode", "named"), [("map_camera", True), ("odom_base", False), ("none", False)])
+def test_a_camera_that_has_a_parent_already_is_named_where_the_node_would_give_it_another(monkeypatch, mode, named):
+    heard = Heard(monkeypatch, tf_mode=mode)
+    mount = conversions.transform_message(conversions.header(0, "base_link"), "camera", MOUNT)
+    heard.send("/tf_static", TFMessage(transforms=[mount]))
+    heard.image(0)
+    assert ("is already a child of 'base_link'" in heard.faults.get("two parents", "")) == named
+
+
 @pytest.mark.parametrize("quaternion", [(0.0, 0.0, 0.0, 0.0), (float("nan"), 0.0, 0.0, 1.0)])
 def test_a_transform_that_is_none_is_named(monkeypatch, quaternion):
     heard = Heard(monkeypatch, odom_from="tf")

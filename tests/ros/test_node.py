@@ -361,6 +361,7 @@ def test_silence_is_told(graph):
     ("arguments", "words"),
     [
         (("-p", "tf_mode:=sideways"), "tf_mode is 'sideways'; choose one of: none, map_camera"),
+        (("-p", "base_from_camera:='1 2'"), "'1 2' is no pose; write seven numbers"),
         (("-p", "window:=0"), "window"),
         (("-p", "window:=five"), "window"),
         (("--params-file", "/no/such.yaml"), "no/such.yaml"),

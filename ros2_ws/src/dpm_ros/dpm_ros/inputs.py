@@ -96,6 +96,8 @@ class Inputs:
         self._info: CameraInfo | None = None
         self._calibration: Calibration | None = None
         self._mount = pose_of_words(str(values["base_from_camera"]))
+        self._adopts = values["tf_mode"] == "map_camera"
+        self._adopted: set[str] = set()
         self._odometry_since: float | None = None
         self.image_seen = time.monotonic()
         self._timer = node.create_timer(
@@ -157,9 +159,21 @@ class Inputs:
         frame_id = message.header.frame_id or "camera"
         if self._mount is not None:
             self._learn(self._names.base, frame_id, None, self._mount)
+        elif self._adopts:
+            self._name_second_parent(frame_id)
         self._assembly.expected = self._expected(frame_id)
         self._assembly.put_image(conversions.nanoseconds(message.header.stamp), frame_id, image, self.image_seen)
         self._send()
+
+    def _name_second_parent(self, frame_id: str) -> None:
+        """The transform map → camera and the robot's own tree cannot both hold the camera (REP-105): said once."""
+        parent = self._assembly.tree.parent(frame_id)
+        if parent is not None and frame_id not in self._adopted:
+            self._adopted.add(frame_id)
+            self._report(
+                "two parents",
+                f"'{frame_id}' is already a child of '{parent}' on /tf_static; set tf_mode to odom_base or none",
+            )
 
     def _expected(self, frame_id: str) -> frozenset[str]:
         """What is offered to the node, and can be had for this camera."""
