@@ -68,22 +68,29 @@ def rebuild_command(folder: Path) -> str:
 
 
 def _find_plan(folder: Path, graph: GraphSpec, machine: Machine) -> Found:
-    why: list[str] = []
+    found, why = look_for_plan(folder, graph, machine)
+    if found is None:
+        told = "; ".join(why) if why else "none was built"
+        raise DpmError(f"no TensorRT plan of '{graph.name}' fits: {told}; build one with `{rebuild_command(folder)}`")
+    return found
+
+
+def look_for_plan(folder: Path, graph: GraphSpec, machine: Machine) -> tuple[Found | None, list[str]]:
+    """A fitting, undamaged plan of a graph, and why each of those looked at before does not do."""
+    why = []
     for path in plans_in(folder, graph.name):
         try:
             sidecar = read_sidecar(path)
         except DpmError as error:
             why.append(str(error))
             continue
-        reasons = [f"{path.name} is {reason}" for reason in misfits(sidecar, source_of(graph), machine)]
-        if not reasons:
-            harm = damage(path, sidecar)
-            if harm is None:
-                return Found(path, sidecar)
-            reasons = [f"{path.name} is {harm}"]
-        why.append(", ".join(reasons))
-    told = "; ".join(why) if why else "none was built"
-    raise DpmError(f"no TensorRT plan of '{graph.name}' fits: {told}; build one with `{rebuild_command(folder)}`")
+        reasons = list(misfits(sidecar, source_of(graph), machine))
+        # Reading the whole file is left to the end.
+        harm = None if reasons else damage(path, sidecar)
+        if not reasons and harm is None:
+            return Found(path, sidecar), why
+        why.append(f"{path.name} is {', '.join(reasons) or harm}")
+    return None, why
 
 
 def load_plans(
