@@ -348,13 +348,25 @@ def test_damaged_memory_is_named(refused, recorded, tmp_path):
     assert "is no snapshot that can be used" in refused(recorded, *out)
 
 
-def test_a_full_disk_is_told_of_and_leaves_no_bag(refused, recorded, tmp_path, monkeypatch):
-    def full(*_):
-        raise OSError(28, "No space left on device")
+@pytest.mark.parametrize(("room", "named"), [(0, "000000.mcap"), (200, "out.mcap")], ids=["results", "merging"])
+def test_a_full_disk_is_told_of_and_leaves_no_bag(refused, recorded, written, tmp_path, monkeypatch, room, named):
+    write, out = Writer.write, tmp_path / "out.mcap"
+    done = []
 
-    monkeypatch.setattr(Writer, "write", full)
-    assert "cannot be written (No space left on device)" in refused(recorded, "--out", tmp_path / "out.mcap")
-    assert not (tmp_path / "out.mcap").exists()
+    def write_while_there_is_room(*arguments):
+        done.append(arguments)
+        if len(done) > room:
+            raise OSError(28, "No space left on device")
+        write(*arguments)
+
+    with monkeypatch.context() as small:
+        small.setattr(Writer, "write", write_while_there_is_room)
+        said = refused(recorded, "--out", out)
+    assert f"{named} cannot be written (No space left on device)" in said
+    assert "cannot be read" not in said
+    assert not out.exists()
+    assert run(recorded, "--out", out) == 0, "with room again it goes on"
+    assert out.read_bytes() == written.read_bytes()
 
 
 NOT_BY_IMAGE = ("map", "/tf_static")  # the node sends these by its own clock

@@ -52,9 +52,11 @@ def open_bag(path: Path) -> Iterator[Reader]:
 
 @contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Whatever the reader trips over within is the bag's fault, and said so in one line."""
+    """Whatever the reader trips over within is the bag's fault, and said so in one line. A DpmError passes."""
     try:
         yield
+    except DpmError:
+        raise
     except Exception as error:  # a broken file can break the reader in any way
         said = " ".join(str(error).split()) or type(error).__name__
         raise DpmError(f"bag {path} cannot be read ({said}); it may be cut short, or no rosbag2") from error
