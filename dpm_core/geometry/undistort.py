@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import DpmError
-from ..types import Float32, Float64, Lens, UInt8
+from ..types import Bool, Float32, Float64, Lens, UInt8
 
 # Numbers of coefficients that OpenCV takes: k1 k2 p1 p2 [k3 [k4 k5 k6 [s1 s2 s3 s4 [τx τy]]]] | k1 k2 k3 k4 (fisheye).
 COEFFICIENTS: dict[str, tuple[int, ...]] = {
@@ -54,6 +54,25 @@ def undistort(image: UInt8, lens: Lens, intrinsics: Float64) -> UInt8:
     sources = _sources(lens, tuple(intrinsics.ravel().tolist()), image.shape[:2])
     straight = cv2.remap(image, sources.columns, sources.rows, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
     return np.asarray(straight, np.uint8)
+
+
+def seen_through(lens: Lens, intrinsics: Float64, size: tuple[int, int]) -> Bool:
+    """Which pixels of the straight image the camera saw.
+
+    Args:
+        lens: what bent the image.
+        intrinsics: [3, 3] pixels of the straight image.
+        size: (H, W) of both.
+
+    Returns:
+        [H, W] bool.
+
+    Raises:
+        DpmError: the lens cannot be meant.
+    """
+    height, width = size
+    columns, rows = _sources(lens, tuple(intrinsics.ravel().tolist()), size)
+    return (columns >= 0) & (columns <= width - 1) & (rows >= 0) & (rows <= height - 1)
 
 
 def undistort_depth(depth: Float32, lens: Lens, intrinsics: Float64, size: tuple[int, int]) -> Float32:

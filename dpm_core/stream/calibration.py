@@ -9,9 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry.fit import Fit
 from ..geometry.pnp import MIN_POINTS, ransac_pnp
-from ..geometry.undistort import undistort, undistort_depth
-from ..types import Float64, Frame, Prediction
+from ..geometry.undistort import seen_through, undistort, undistort_depth
+from ..kernels import prepare_images
+from ..types import Float64, Frame, Lens, Prediction
 
 _MOST_PIXELS = 1024  # a pose has six numbers
 _TRUSTED_PART = 0.5  # of the pixels must agree with a pose, or the network's own is kept
@@ -32,8 +34,42 @@ def straightened(frame: Frame) -> Frame:
     return replace(frame, image=undistort(frame.image, frame.lens, frame.intrinsics), lens=None, depth=depth)
 
 
-def calibrated(prediction: Prediction, intrinsics: Float64) -> Prediction:
-    """The prediction as the calibrated camera makes it.
+def calibrated(prediction: Prediction, frame: Frame, fit: Fit) -> Prediction:
+    """The prediction as the calibrated camera makes it; itself where the camera is not calibrated.
+
+    Args:
+        prediction: of one window, all of whose frames this camera took.
+        frame: one of them, as it came.
+        fit: how its image was brought to the network's size.
+    """
+    if frame.intrinsics is None:
+        return prediction
+    if frame.lens is not None:
+        prediction = _without(prediction, ~_seen(frame.lens, frame.intrinsics, fit))
+    return with_intrinsics(prediction, fit.intrinsics(frame.intrinsics))
+
+
+def _seen(lens: Lens, intrinsics: Float64, fit: Fit) -> Tensor:
+    """[H, W] bool, the network's pixels that show something."""
+    straight = seen_through(lens, intrinsics, fit.source).astype(np.uint8)[None, ..., None]
+    box = prepare_images(torch.from_numpy(straight * 255), fit.resized, fit.origin, fit.size, channels="mono", pad=0.0)
+    return box[0, 0] == 1
+
+
+def _without(prediction: Prediction, unseen: Tensor) -> Prediction:
+    """Nothing is known at these pixels. unseen: [H, W] bool."""
+    unseen = unseen.to(prediction.own_conf.device)
+    return replace(
+        prediction,
+        own_points=prediction.own_points.masked_fill(unseen[..., None], torch.nan),
+        own_conf=prediction.own_conf.masked_fill(unseen, 0.0),
+        points=prediction.points.masked_fill(unseen[..., None], torch.nan),
+        conf=prediction.conf.masked_fill(unseen, 0.0),
+    )
+
+
+def with_intrinsics(prediction: Prediction, intrinsics: Float64) -> Prediction:
+    """The prediction with the true camera matrix in place of the network's.
 
     A network that takes the camera matrix for K̂ sees every point of its reference camera on the ray K̂⁻¹ u of a
     pixel u that truly lies on K⁻¹ u. So points x̂ become K⁻¹ K̂ x̂: depth stays, rays are the true ones. Cameras are

@@ -113,8 +113,7 @@ class Session:
             prediction = answer(self.engine, tokens, fit.size, wanted.request(len(tokens)))
             self._require_finite_cameras(prediction)
         with stages("align"):
-            if frame.intrinsics is not None:
-                prediction = calibrated(prediction, fit.intrinsics(frame.intrinsics))
+            prediction = calibrated(prediction, frame, fit)
             map_from_window, scale, odometry = self._place(straight, fit, prediction)
         with stages("motion"):
             depth = _depth(prediction, now)

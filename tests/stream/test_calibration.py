@@ -9,8 +9,9 @@ import pytest
 import torch
 from oracle import OracleEngine, frame
 
+from dpm_core.geometry.undistort import seen_through
 from dpm_core.stream import Session, SessionConfig
-from dpm_core.stream.calibration import calibrated, straightened
+from dpm_core.stream.calibration import straightened, with_intrinsics
 from dpm_core.types import Lens
 
 K = oracle.INTRINSICS
@@ -61,7 +62,7 @@ def test_without_calibration_the_mistake_stays():
 def test_maps_poses_and_intrinsics_agree_in_every_view():
     engine = Mistaken()
     tokens = [engine.encode(torch.full((3, 4, 4), index / 255)) for index in range(4)]
-    prediction = calibrated(engine.predict(tokens, (oracle.HEIGHT, oracle.WIDTH), [3]), K)
+    prediction = with_intrinsics(engine.predict(tokens, (oracle.HEIGHT, oracle.WIDTH), [3]), K)
     v, u = np.mgrid[: oracle.HEIGHT, : oracle.WIDTH]
     for points, pose in zip(prediction.own_points, prediction.world_from_camera.double(), strict=True):
         camera = (points.double() - pose[:3, 3]) @ pose[:3, :3]
@@ -74,7 +75,7 @@ def test_where_no_camera_explains_the_points_the_network_s_own_pose_is_kept():
     engine = OracleEngine()
     prediction = engine.predict([torch.zeros(1, 1), torch.ones(1, 1)], (oracle.HEIGHT, oracle.WIDTH), [1])
     scattered = torch.randn(prediction.own_points.shape, generator=torch.Generator().manual_seed(1))
-    kept = calibrated(replace(prediction, own_points=scattered), K)
+    kept = with_intrinsics(replace(prediction, own_points=scattered), K)
     torch.testing.assert_close(kept.world_from_camera, prediction.world_from_camera)
 
 
@@ -91,6 +92,20 @@ def test_another_calibration_starts_the_window_anew_and_the_same_one_does_not():
     assert engine.windows[-1] == [3]
     session.process(frame(4))
     assert engine.windows[-1] == [4]
+
+
+def test_where_the_camera_saw_nothing_nothing_is_known():
+    """A pincushion lens leaves corners of the straight image black."""
+    lens = Lens("plumb_bob", (0.5, 0, 0, 0, 0), tuple(K.ravel()))
+    wide = K * [[0.8], [0.8], [1]]
+    wide[:2, 2] = K[:2, 2]
+    estimate = Session(OracleEngine(), SessionConfig(voxel=1e-5)).process(frame(0, intrinsics=wide, lens=lens))
+    seen = seen_through(lens, wide, (oracle.HEIGHT, oracle.WIDTH))
+    assert 0.3 < seen.mean() < 0.95
+    np.testing.assert_array_equal(np.isfinite(estimate.depth), seen)
+    assert (estimate.conf[~seen] == 0).all()
+    assert len(estimate.cloud.points) == seen.sum()
+    assert np.isfinite(estimate.world_from_camera).all()
 
 
 def test_the_image_and_its_depth_are_made_straight_before_the_network_sees_them():
