@@ -267,10 +267,7 @@ def point_at(scenes: Scenes, posed: Posed, seen: Seen, times: tuple[int, ...] | 
     """
     S = scenes.seconds.shape[1]
     own = seen.point.movedim(0, -1)
-    moving = (seen.part >= 0) & scenes.parts.moving.gather(1, seen.part.clamp_min(0).flatten(1)).view_as(seen.part)
-    b, s, row, column = moving.nonzero(as_tuple=True)
-    part = seen.part[b, s, row, column]
-    rest: Vec = seen.rest[:, b, s, row, column].unbind(0)  # type: ignore[assignment]
+    (b, s, row, column), part, rest = _moving(scenes, seen)
     if times is None:
         points = own.clone()
         points[b, s, row, column] = world_points(rest, posed, b * S + s, part)
@@ -279,6 +276,28 @@ def point_at(scenes: Scenes, posed: Posed, seen: Seen, times: tuple[int, ...] | 
     for place, time in enumerate(times):
         points[b, place, s, row, column] = world_points(rest, posed, b * S + time, part)
     return points
+
+
+def travel(scenes: Scenes, posed: Posed, seen: Seen) -> Tensor:
+    """How far the content of every pixel gets from where it is seen, within the window. [B, S, H, W] metres."""
+    S = scenes.seconds.shape[1]
+    at, part, rest = _moving(scenes, seen)
+    own = world_points(rest, posed, at[0] * S + at[1], part)
+    away = torch.zeros_like(rest[0])
+    for time in range(S):
+        then = world_points(rest, posed, at[0] * S + time, part)
+        away = torch.maximum(away, (then - own).norm(dim=-1))
+    farthest = torch.zeros_like(seen.depth)
+    farthest[at] = away
+    return farthest
+
+
+def _moving(scenes: Scenes, seen: Seen) -> tuple[tuple[Tensor, ...], Tensor, Vec]:
+    """The M pixels whose content ever moves: their places, parts [M] and material coordinates [M] each."""
+    moving = (seen.part >= 0) & scenes.parts.moving.gather(1, seen.part.clamp_min(0).flatten(1)).view_as(seen.part)
+    b, s, row, column = at = moving.nonzero(as_tuple=True)
+    rest: Vec = seen.rest[:, b, s, row, column].unbind(0)  # type: ignore[assignment]
+    return at, seen.part[at], rest
 
 
 def project(points: Tensor, world_from_camera: Tensor, K: Tensor) -> tuple[Tensor, Tensor]:

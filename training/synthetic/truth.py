@@ -8,7 +8,7 @@ from torch import Tensor
 
 from training.records import Window
 
-from .render import Seen, View, bundles_at, point_at, project, tiles, untile
+from .render import Seen, View, bundles_at, point_at, project, tiles, travel, untile
 from .scene import PARTS
 from .shade import surface_at, trace
 from .shapes import dot
@@ -26,10 +26,7 @@ def window_of(view: View, images: Tensor, seen: Seen, times: tuple[int, ...], na
     scenes = view.scenes
     S = scenes.seconds.shape[1]
     solid = seen.part != NOTHING
-    everywhere = point_at(scenes, view.posed, seen, tuple(range(S)))
-    own = everywhere[:, range(S), range(S)]
-    travel = (everywhere - own[:, None]).norm(dim=-1).amax(1)
-    asked = everywhere if times == tuple(range(S)) else everywhere[:, list(times)]
+    asked = point_at(scenes, view.posed, seen, times)
     valid = solid[:, None].expand(-1, len(times), -1, -1, -1)
     pixel, in_front = _seen_from(view, asked, times)
     flow_valid = in_front & valid
@@ -49,7 +46,7 @@ def window_of(view: View, images: Tensor, seen: Seen, times: tuple[int, ...], na
         valid=valid,
         times=times,
         seconds=scenes.seconds.double(),
-        dynamic=solid & (travel > MOVES * seen.depth),
+        dynamic=solid & (travel(scenes, view.posed, seen) > MOVES * seen.depth),
         object_id=torch.where(seen.part >= 0, seen.part // PARTS + 1, torch.where(solid, 0, -1)).int(),
         flow=torch.where(flow_valid[..., None], flow, 0.0),
         flow_valid=flow_valid,
