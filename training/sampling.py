@@ -126,6 +126,14 @@ MIXTURES: dict[str, Mixture] = {
         times="none",
         source="the same, as VGGT is trained before V-DPM goes on from it: cameras and each view's own time",
     ),
+    "stored-fine": Mixture(
+        _parts(stored=20000),
+        batches=((2, 3), (3, 2), (4, 1)),
+        strides=(1, 1),
+        reference="first",
+        times="none",
+        source="the same in smaller batches, for windows of four times as many pixels",
+    ),
     "stored-held-out": Mixture(
         _parts(stored_held_out=20000),
         batches=((2, 8), (3, 5), (4, 4)),

@@ -15,7 +15,6 @@ from .vary import VaryConfig
 
 SEED = 0
 """Of first weights and of the order of windows."""
-HELD_OUT_SCENES = 64
 
 
 @dataclass(frozen=True)
@@ -24,9 +23,12 @@ class Stage:
 
     Attributes:
         name: of its folder.
+        mixture: a name in `training.sampling.MIXTURES`.
+        decoder: whether it learns of motion; where not, the decoder is set to say that nothing moves, and stays.
         size: (H, W) of its windows.
         made: its stored scenes; a little larger than its windows, so that cameras can turn inside.
         stream: seed of the scenes.
+        held_out: how many of them are for validation alone.
         examples: windows until its end.
         lr: the highest rate; the cosine ends at a hundredth.
         ema: decay of the averaged weights a step.
@@ -34,9 +36,12 @@ class Stage:
     """
 
     name: str
+    mixture: str
+    decoder: bool
     size: tuple[int, int]
     made: SyntheticConfig
     stream: int
+    held_out: int
     examples: int
     lr: float
     ema: float
@@ -46,11 +51,11 @@ class Stage:
 
     def scenes(self) -> int:
         """How many stored scenes it needs."""
-        return HELD_OUT_SCENES + self.most
+        return self.held_out + self.most
 
     def pool(self, folder: Path) -> Pool:
         """Its scenes in a folder."""
-        return Pool(folder, HELD_OUT_SCENES, self.first, self.uses, self.most)
+        return Pool(folder, self.held_out, self.first, self.uses, self.most)
 
     def variation(self) -> VaryConfig:
         """Windows that show about nine to six tenths of a stored scene's width."""
@@ -66,7 +71,8 @@ class Stage:
         return replace(
             config,
             weights=str(weights),
-            data=DataConfig("stored", HELD_OUT, height=self.size[0], width=self.size[1]),
+            frozen=config.frozen if self.decoder else (*config.frozen, "decoder."),
+            data=DataConfig(self.mixture, HELD_OUT, height=self.size[0], width=self.size[1]),
             optimiser=optimiser,
             examples=self.examples,
             precision="fp32",
@@ -75,19 +81,24 @@ class Stage:
             log_every=25,
             validate_every=250,
             save_every=100,
-            validation_batches=16,
+            validation_batches=8,
         )
 
 
 _GAPS = (0.05, 0.5)
 _VIEW = (45.0, 105.0)
+_SMALL = SyntheticConfig(height=108, width=144, frames=4, period=_GAPS, field_of_view=_VIEW)
+_LARGE = SyntheticConfig(height=168, width=224, frames=4, period=_GAPS, field_of_view=_VIEW)
 STAGES = (
     Stage(
-        name="coarse",
+        name="all",
+        mixture="stored",
+        decoder=True,
         size=(84, 112),
-        made=SyntheticConfig(height=108, width=144, frames=4, period=_GAPS, field_of_view=_VIEW),
+        made=_SMALL,
         stream=6,
-        examples=12_000,
+        held_out=64,
+        examples=2502,
         lr=1.5e-3,
         ema=0.995,
         first=400,
@@ -95,16 +106,35 @@ STAGES = (
         most=960,
     ),
     Stage(
-        name="fine",
-        size=(168, 224),
-        made=SyntheticConfig(height=168, width=224, frames=4, period=_GAPS, field_of_view=_VIEW),
-        stream=7,
-        examples=1_200,
-        lr=7e-4,
-        ema=0.98,
-        first=96,
+        name="own",
+        mixture="stored-own",
+        decoder=False,
+        size=(84, 112),
+        made=_SMALL,
+        stream=6,
+        held_out=64,
+        examples=1399,
+        lr=1.2e-3,
+        ema=0.99,
+        first=960,
         uses=3.0,
-        most=96,
+        most=960,
+    ),
+    Stage(
+        name="fine",
+        mixture="stored-fine",
+        decoder=False,
+        size=(168, 224),
+        made=_LARGE,
+        stream=7,
+        held_out=4,
+        examples=300,
+        lr=6e-4,
+        ema=0.97,
+        first=20,
+        uses=3.0,
+        most=20,
     ),
 )
-"""A quarter of the pixels teaches most at a quarter of the cost; the rest is taught at the size that is used."""
+"""A quarter of the pixels teaches most at a quarter of the cost; the rest is taught at the size that is used. Half of a
+step's arithmetic is the decoder's, which learns last: the second and third stages go without."""

@@ -2,21 +2,24 @@
 """The recipe's parts on something of seconds: a source of stored scenes, first weights, pieces, a stretch."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from random_windows import NETWORK, tiny_run
 
+from dpm_core.checkpoints import load_network
 from dpm_core.errors import DpmError
 from dpm_core.models import VDPMNetwork
 from training import checkpoints
 from training.config import DataConfig
 from training.distributed import World
+from training.recipes import stages, vdpm_mini
 from training.recipes import stretch as stretches
 from training.recipes.pieces import MANIFEST, join, split
 from training.recipes.source import HELD_OUT, Pool, StoredSource
 from training.recipes.stages import STAGES
-from training.recipes.start import start
+from training.recipes.start import stand_still, start
 from training.recipes.stored import make
 from training.recipes.vary import VaryConfig
 from training.sampling import Position, Sampler, mixture
@@ -79,11 +82,43 @@ def test_first_weights_are_of_the_seed_and_say_something_sane():
     assert (got.own_points[..., 2] > 0).all()
 
 
+def test_a_decoder_that_stands_still_says_the_same_of_all_times():
+    network = VDPMNetwork(NETWORK).eval()
+    start(network, 0)
+    stand_still(network)
+    with torch.inference_mode():
+        got = network.predict(network.encode(torch.rand(2, 3, 28, 28)), (28, 28), (0, 1))
+    assert torch.allclose(got.points, got.own_points.expand_as(got.points), atol=1e-5)
+
+
 def test_stages_begin_with_what_the_one_before_ends_with(tmp_path):
     assert [stage.run(tmp_path, tmp_path / "w").out for stage in STAGES] == [str(tmp_path / s.name) for s in STAGES]
     for stage in STAGES:
         assert stage.made.width >= stage.size[1]
         assert stage.pool(tmp_path).most + stage.pool(tmp_path).held_out == stage.scenes()
+
+
+@pytest.fixture
+def seconds(monkeypatch):
+    """The recipe with stages of seconds."""
+    monkeypatch.setattr(stages, "find_run", lambda name: tiny_run("unused"))
+    made = SyntheticConfig(28, 28, frames=4)
+    short = [
+        replace(stage, size=(28, 28), made=made, held_out=1, examples=8, first=1, most=1, ema=0.5) for stage in STAGES
+    ]
+    monkeypatch.setattr(vdpm_mini, "STAGES", short)
+
+
+@pytest.mark.usefixtures("seconds")
+def test_the_recipe_goes_from_a_seed_to_weights_in_use_over_two_calls(tmp_path, capsys):
+    walking = str(Path(__file__).parents[3] / "demo/walking")
+    assert vdpm_mini.main([str(tmp_path), "--minutes", "1e-6"]) == 3
+    assert "to be continued" in capsys.readouterr().out
+    assert vdpm_mini.main([str(tmp_path), "--only", "scenes"]) == 0
+    assert vdpm_mini.main([str(tmp_path), "--only", "training", "--frames", walking]) == 0
+    loaded = load_network("vdpm-mini", tmp_path / "vdpm-mini.safetensors")
+    assert loaded.trained
+    assert loaded.spec.config == NETWORK
 
 
 @pytest.fixture
