@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import torch
@@ -122,31 +122,40 @@ class TorchCudaEngine(TorchEngine):
 
 
 class RecordedWindow:
-    """A function of a window's tokens, recorded as a CUDA graph with its own input and output buffers."""
+    """A function of a window's tokens, recorded as a CUDA graph that reads and writes buffers of its own."""
 
     def __init__(self, like: Tensor, function: Callable[[Tensor], Prediction], stream: Stream) -> None:
         """Record.
 
         Args:
-            like: tokens [S, P, C] of the shape to come; the function has run on such before.
+            like: tokens [S, P, C] of the shape to come.
             function: asks nothing of the host.
             stream: where it is recorded and replayed.
         """
-        self._stream = stream
+        self._stream, self._function = stream, function
         self._tokens = like.clone()
-        given: list[Prediction] = []
         with stream.in_order():
-            self._replay = stream.record(lambda: given.append(function(self._tokens)))
-        self._prediction = given[0]
+            self._like = function(self._tokens)
+            # Copies, since parts of a prediction may be views of others.
+            self._buffers = {name: value.clone() for name, value in _tensors(self._like).items()}
+            self._replay = stream.record(self._work)
 
     def run(self, tokens: Tensor) -> Prediction:
         """The function's result for these tokens, in tensors of its own."""
         with self._stream.in_order():
             self._tokens.copy_(tokens)
             self._replay()
-        tensors = {field.name: getattr(self._prediction, field.name) for field in fields(Prediction)}
-        copies: dict[str, Any] = {name: value.clone() for name, value in tensors.items() if isinstance(value, Tensor)}
-        return replace(self._prediction, **copies)
+        copies: dict[str, Any] = {name: buffer.clone() for name, buffer in self._buffers.items()}
+        return replace(self._like, **copies)
+
+    def _work(self) -> None:
+        said = _tensors(self._function(self._tokens))
+        for name, buffer in self._buffers.items():
+            buffer.copy_(said[name])
+
+
+def _tensors(prediction: Prediction) -> dict[str, Tensor]:
+    return {name: value for name, value in vars(prediction).items() if isinstance(value, Tensor)}
 
 
 def _free(device: torch.device) -> int:

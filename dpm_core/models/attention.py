@@ -46,6 +46,7 @@ class SelfAttention(nn.Module):
     def of_rows(self, x: Tensor, table: RotaryTable, rows: Tensor) -> Tensor:
         """What `forward` gives for some of the tokens, which still look at all. rows: [M] int64 -> [B, M, C]."""
         dim = x.shape[-1]
+        x = x.to(self.qkv.weight.dtype)  # a trunk may be stored in bfloat16
         (asking, answering), (asking_bias, answering_bias) = (
             parameter.split([dim, 2 * dim]) for parameter in (self.qkv.weight, self.qkv.bias)
         )
