@@ -24,6 +24,7 @@ BUILT_IN = {
     ),
     "weights": in_module("dpm_core.cli.weights", "list, show, pull, check and convert weights of networks"),
     "bench": in_module("dpm_core.cli.bench", "measure how fast things are here"),
+    "capacity": in_module("dpm_core.cli.capacity", "what a network needs, and what a robot's computer can run"),
 }
 
 # Commands of the ROS package: told in the help even where it is not installed.

@@ -57,6 +57,7 @@ class Options:
     Attributes:
         model: the network.
         random_weights: seeded weights in place of the network's own, where those are not here.
+        weights: a file of weights, and of its network's sizes where it tells them.
         window: frames that the network sees at once.
         size: HEIGHTxWIDTH that the network sees, multiples of its patch.
         recording: frames of it in place of a pattern that moves.
@@ -68,6 +69,7 @@ class Options:
 
     model: str = "vdpm-mini"
     random_weights: bool = False
+    weights: Path | None = None
     window: int = 8
     size: str = "168x224"
     recording: Path | None = None
@@ -113,7 +115,7 @@ def main(argv: list[str]) -> int:
     device = find_device(options.device)
     size = patched_size(options.size, 14)
     given = some_frames(options.recording, size, options.window + options.repeats - 1)
-    engine = torch_engine(options.model, device, options.random_weights)
+    engine = torch_engine(options.model, device, options.random_weights, options.weights)
     about = machine(device)
     figures = measure(AtSize(engine, size), options.window, given)
     console = Console()

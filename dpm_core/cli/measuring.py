@@ -56,10 +56,19 @@ class AtSize:
         return answer(self._engine, tokens, size, request)
 
 
-def torch_engine(model: str, device: torch.device, random_weights: bool) -> Engine:
-    """Eager torch. random_weights: seeded ones, for networks whose weights are not here; what is counted is time."""
+def torch_engine(
+    model: str, device: torch.device, random_weights: bool = False, weights: Path | None = None
+) -> TorchEngine:
+    """Eager torch.
+
+    Args:
+        model: of the registry.
+        device: where it runs.
+        random_weights: seeded ones, for networks whose weights are not here; what is counted is time.
+        weights: a file in place of the registry's.
+    """
     if not random_weights:
-        return TorchEngine(load_network(model), device)
+        return TorchEngine(load_network(model, weights), device)
     spec = find_spec(model)
     network = shell(spec).to_empty(device="cpu")
     initialise(network, seed=0)
