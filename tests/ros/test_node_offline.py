@@ -5,9 +5,10 @@ import sys
 
 import numpy as np
 import pytest
-from dpm_ros import conversions
+from dpm_ros import conversions, interface
 from dpm_ros.node import main
-from harness import REAL_NODE, ROOT
+from harness import PATIENCE, REAL_NODE, ROOT
+from rclpy.duration import Duration
 from test_conversions import columns, read_back
 
 from dpm_core.engines import open_engine
@@ -26,6 +27,16 @@ def offline():
         return [session.process(frame) for frame in source]
 
 
+def calibrate(peer):
+    """Tell the calibration before the first image: its own comes behind it, and a player that waits sends none."""
+    with open_source(WALKING, limit=1) as source:
+        (frame,) = source
+    calibration = peer.publisher(interface.CAMERA_INFO.type, "/camera/color/camera_info")
+    header = conversions.header(frame.stamp_ns, frame.frame_id)
+    calibration.publish(conversions.camera_info(header, frame.intrinsics, *frame.image.shape[:2]))
+    assert calibration.wait_for_all_acked(Duration(seconds=PATIENCE))
+
+
 @pytest.fixture(scope="module")
 def heard(graph, offline):
     """The node's answers to `dpm replay --answer pose`, which sends an image when the one before was answered."""
@@ -33,6 +44,7 @@ def heard(graph, offline):
     node = graph.node("-p", "image_transport:=compressed", "-p", "image_qos:=reliable", *remapped, command=REAL_NODE)
     peer = graph.peer().hear()
     peer.until(lambda: all(ear.get_publisher_count() for ear in peer.ears), "the node does not offer all outputs")
+    calibrate(peer)
     replay = [sys.executable, "-m", "dpm_ros.replay", WALKING, "--rate", "100", "--wait-for", "2", "--answer", "pose"]
     player = graph.run(*replay)
     needed = ("points", "depth/image", "depth/camera_info", "confidence", "dynamic_mask", "pose")
