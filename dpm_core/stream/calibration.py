@@ -9,14 +9,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ..geometry.cameras import pixel_grid
 from ..geometry.fit import Fit
-from ..geometry.pnp import MIN_POINTS, ransac_pnp
+from ..geometry.resection import resect
 from ..geometry.undistort import seen_through, undistort, undistort_depth
 from ..kernels import prepare_images
 from ..types import Float64, Frame, Lens, Prediction
 
 _MOST_PIXELS = 1024  # a pose has six numbers
-_TRUSTED_PART = 0.5  # of the pixels must agree with a pose, or the network's own is kept
 
 
 def straightened(frame: Frame) -> Frame:
@@ -73,7 +73,7 @@ def with_intrinsics(prediction: Prediction, intrinsics: Float64) -> Prediction:
 
     A network that takes the camera matrix for K̂ sees every point of its reference camera on the ray K̂⁻¹ u of a
     pixel u that truly lies on K⁻¹ u. So points x̂ become K⁻¹ K̂ x̂: depth stays, rays are the true ones. Cameras are
-    placed anew where their own points fall on their own pixels (PnP), so that maps, poses and intrinsics agree.
+    placed anew where their own points fall on their own pixels (resection), so that maps, poses and intrinsics agree.
 
     Args:
         prediction: of one window, all of whose frames this camera took.
@@ -83,40 +83,30 @@ def with_intrinsics(prediction: Prediction, intrinsics: Float64) -> Prediction:
     true_from_seen = torch.linalg.inv(K.double()) @ prediction.intrinsics[0].double()
     linear = true_from_seen.to(prediction.own_points).mT
     own_points = prediction.own_points @ linear
-    poses = [
-        _placed(own_points[view], prediction.own_conf[view], intrinsics, pose)
-        for view, pose in enumerate(_moved(prediction.world_from_camera, true_from_seen))
-    ]
+    poses = _placed(own_points, prediction.own_conf, K, _moved(prediction.world_from_camera, true_from_seen))
     return replace(
         prediction,
         own_points=own_points,
         points=prediction.points @ linear,
-        world_from_camera=torch.from_numpy(np.stack(poses)).to(prediction.world_from_camera),
+        world_from_camera=poses.to(prediction.world_from_camera),
         intrinsics=K.expand_as(prediction.intrinsics),
     )
 
 
-def _moved(world_from_camera: Tensor, linear: Tensor) -> Float64:
-    """The network's own poses among the moved points: the nearest rotation to A R A⁻¹, and A t. [S, 4, 4]."""
+def _moved(world_from_camera: Tensor, linear: Tensor) -> Tensor:
+    """The network's own poses among the moved points: the nearest rotation to A R A⁻¹, and A t. [S, 4, 4] float64."""
     poses = world_from_camera.double().cpu()
     A = linear.cpu()
     U, _, Vt = torch.linalg.svd(A @ poses[:, :3, :3] @ torch.linalg.inv(A))
     poses[:, :3, :3] = U @ Vt
     poses[:, :3, 3] = poses[:, :3, 3] @ A.mT
-    moved: Float64 = poses.numpy()
-    return moved
+    return poses
 
 
-def _placed(points: Tensor, conf: Tensor, intrinsics: Float64, otherwise: Float64) -> Float64:
-    """world_from_camera of the camera that sees [H, W, 3] points at their pixels; `otherwise` where none does."""
-    step = max(1, round((conf.numel() / _MOST_PIXELS) ** 0.5))
-    seen = points[::step, ::step].double().cpu().numpy()
-    trusted = np.isfinite(seen).all(-1) & (conf[::step, ::step] >= conf.median()).cpu().numpy()
-    v, u = np.nonzero(trusted)
-    if len(u) < MIN_POINTS:
-        return otherwise
-    pixels = np.stack([u, v], -1) * np.float64(step)
-    found = ransac_pnp(seen[trusted], pixels, intrinsics)
-    if found is None or found[1] < _TRUSTED_PART * len(u):
-        return otherwise
-    return found[0]
+def _placed(points: Tensor, conf: Tensor, intrinsics: Tensor, guess: Tensor) -> Tensor:
+    """world_from_camera [S, 4, 4] of the cameras that see their [S, H, W, 3] points at their pixels."""
+    height, width = conf.shape[1:]
+    step = max(1, round((height * width / _MOST_PIXELS) ** 0.5))
+    pixels = pixel_grid(conf[0].double().cpu())[::step, ::step].reshape(-1, 2)
+    seen, weights = (each[:, ::step, ::step].double().cpu().flatten(1, 2) for each in (points, conf))
+    return resect(seen, pixels, weights, intrinsics.double().cpu(), guess)

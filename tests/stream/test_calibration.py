@@ -71,14 +71,6 @@ def test_maps_poses_and_intrinsics_agree_in_every_view():
         np.testing.assert_allclose(pixels[..., 1] / pixels[..., 2], v, atol=0.02)
 
 
-def test_where_no_camera_explains_the_points_the_network_s_own_pose_is_kept():
-    engine = OracleEngine()
-    prediction = engine.predict([torch.zeros(1, 1), torch.ones(1, 1)], (oracle.HEIGHT, oracle.WIDTH), [1])
-    scattered = torch.randn(prediction.own_points.shape, generator=torch.Generator().manual_seed(1))
-    kept = with_intrinsics(replace(prediction, own_points=scattered), K)
-    torch.testing.assert_close(kept.world_from_camera, prediction.world_from_camera)
-
-
 def test_another_calibration_starts_the_window_anew_and_the_same_one_does_not():
     engine = OracleEngine()
     session = Session(engine)
