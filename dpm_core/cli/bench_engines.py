@@ -26,7 +26,7 @@ from ..stream import Session, SessionConfig
 from ..types import Frame
 from .arguments import parse, write_json
 from .bench_stream import Kept, difference
-from .measuring import AtSize, Memory, described, machine, mebibytes, patched_size, some_frames, use_threads
+from .measuring import AtSize, Memory, described, machine, mebibytes, patched_size, some_frames, told, use_threads
 
 TORCH = "torch"
 
@@ -133,8 +133,7 @@ def main(argv: list[str]) -> int:
     about = machine(torch.device("cpu"))
     Console().print(_table(figures, options, about))
     if options.json is not None:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-        write_json(options.json, {"machine": about, "options": told, "engines": [asdict(f) for f in figures]})
+        write_json(options.json, {"machine": about, "options": told(options), "engines": [asdict(f) for f in figures]})
     return 0
 
 

@@ -20,7 +20,7 @@ from tyro.conf import arg
 from ..engines import Engine
 from ..errors import DpmError
 from .arguments import parse, write_json
-from .measuring import Stopwatch, described, find_device, machine, patched_size, torch_engine, use_threads
+from .measuring import Stopwatch, described, find_device, machine, patched_size, told, torch_engine, use_threads
 
 TIMES, FRAMES, SIZE = "asked times", "frames", "pixels"
 
@@ -92,7 +92,7 @@ def main(argv: list[str]) -> int:
     for growth in growths:
         console.print(_table(growth, options, about))
     if options.json is not None:
-        write_json(options.json, {"machine": about, "options": _told(options), "growths": [asdict(g) for g in growths]})
+        write_json(options.json, {"machine": about, "options": told(options), "growths": [asdict(g) for g in growths]})
     return 0
 
 
@@ -141,10 +141,6 @@ def _works(engine: Engine, options: Options, size: tuple[int, int], sizes: Seque
         FRAMES: {number: work(number, size, 1) for number in sorted(set(options.frames))},
         SIZE: {height * width: work(options.window, (height, width), 1) for height, width in sizes},
     }
-
-
-def _told(options: Options) -> dict[str, Any]:
-    return {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
 
 
 def _table(growth: Growth, options: Options, about: dict[str, Any]) -> Table:

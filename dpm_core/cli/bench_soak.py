@@ -27,6 +27,7 @@ from .measuring import (
     machine,
     patched_size,
     resident,
+    told,
     torch_engine,
     use_threads,
 )
@@ -85,8 +86,7 @@ def main(argv: list[str]) -> int:
     figure = measure(engine, size, options.window, options.windows)
     Console(highlight=False).print(_said(figure, options, about))
     if options.json is not None:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-        write_json(options.json, {"machine": about, "options": told, "soak": asdict(figure)})
+        write_json(options.json, {"machine": about, "options": told(options), "soak": asdict(figure)})
     return 0
 
 

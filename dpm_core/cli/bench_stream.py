@@ -34,6 +34,7 @@ from .measuring import (
     median_stages,
     patched_size,
     some_frames,
+    told,
     torch_engine,
     use_threads,
 )
@@ -123,8 +124,7 @@ def main(argv: list[str]) -> int:
     worst = max(figure.difference for figure in figures)
     console.print(f"largest difference between live and plain: {worst:.1e} (allowed {TOLERANCE:.0e})")
     if options.json is not None:
-        told = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(options).items()}
-        write_json(options.json, {"machine": about, "options": told, "paths": [asdict(f) for f in figures]})
+        write_json(options.json, {"machine": about, "options": told(options), "paths": [asdict(f) for f in figures]})
     return 0 if worst <= TOLERANCE else 1
 
 

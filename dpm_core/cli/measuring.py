@@ -7,6 +7,7 @@ import platform
 import statistics
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from datetime import datetime, timezone
 from itertools import count, islice
 from pathlib import Path
@@ -110,6 +111,12 @@ def machine(device: torch.device) -> dict[str, Any]:
         "torch": torch.__version__,
         "load": _load(),
     }
+
+
+def told(options: Any) -> dict[str, Any]:
+    """A benchmark's options for its file of figures: of paths their names, and not where the file itself is."""
+    values = {key: value for key, value in asdict(options).items() if key != "json"}
+    return {key: value.name if isinstance(value, Path) else value for key, value in values.items()}
 
 
 def described(about: Mapping[str, Any]) -> str:

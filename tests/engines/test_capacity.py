@@ -33,7 +33,7 @@ def test_operations_are_those_that_torch_counts_when_it_runs(whole):
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         tokens = network.encode(torch.rand(1, 3, *small.SIZE))
         network.answer(tokens.expand(3, -1, -1), small.SIZE, EVERYTHING)
-    # torch 2.6 to 2.13 counts the attention of GPUs only
+    # torch 2.13 counts the attention of GPUs only
     assert whole.flops - counter.get_total_flops() in (0, _attention())
     assert whole.parameters == sum(parameter.numel() for parameter in network.parameters())
 
