@@ -9,9 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from .cameras import inverse_rigid, rigid
+
 _ROUNDS = 3  # of a new width of the robust loss each
 _STEPS = 8  # a round at most
-_CONVERGED = 1e-10  # radians and units of depth, of a step
+_CONVERGED = 1e-9  # radians and units of depth, of a step
 
 
 def resect(points: Tensor, pixels: Tensor, weights: Tensor, intrinsics: Tensor, world_from_camera: Tensor) -> Tensor:
@@ -34,11 +36,10 @@ def resect(points: Tensor, pixels: Tensor, weights: Tensor, intrinsics: Tensor, 
     points = points.where(known[..., None], 0)
     weights = weights.where(known, 0).nan_to_num(0.0)
     problem = _Problem(points, pixels, weights, intrinsics)
-    pose = torch.linalg.inv(world_from_camera)
+    pose = inverse_rigid(world_from_camera)
     for _ in range(_ROUNDS):
         pose = _descend(problem, pose, problem.width(pose))
-    found: Tensor = torch.linalg.inv(pose)
-    return found
+    return inverse_rigid(pose)
 
 
 class _Problem:
@@ -78,9 +79,10 @@ class _Problem:
         none = torch.zeros_like(z)
         along_u = torch.stack([1 / z, none, -x / z**2], -1) * self._focal[0]
         along_v = torch.stack([none, 1 / z, -y / z**2], -1) * self._focal[1]
-        J = torch.stack([torch.cat([torch.linalg.cross(local, row), row], -1) for row in (along_u, along_v)], -2)
+        J = torch.cat([torch.cat([torch.linalg.cross(local, row), row], -1) for row in (along_u, along_v)], 1)
         robust = weights / (1 + errors.square().sum(-1) / width[:, None].square())
-        return torch.einsum("snik,sn,snil->skl", J, robust, J), torch.einsum("snik,sn,sni->sk", J, robust, errors)
+        weighted = J.mT * robust.repeat(1, 2)[:, None]
+        return weighted @ J, (weighted @ errors.mT.flatten(1)[..., None])[..., 0]
 
 
 def _descend(problem: _Problem, pose: Tensor, width: Tensor) -> Tensor:
@@ -106,16 +108,9 @@ def _descend(problem: _Problem, pose: Tensor, width: Tensor) -> Tensor:
 def _moved(pose: Tensor, step: Tensor) -> Tensor:
     """exp(turn) and shift applied after camera_from_world. step: [S, 6] -> [S, 4, 4]."""
     turn, shift = step[:, :3], step[:, 3:]
-    none = torch.zeros_like(turn[:, 0])
-    cross = torch.stack(
-        [
-            torch.stack([none, -turn[:, 2], turn[:, 1]], -1),
-            torch.stack([turn[:, 2], none, -turn[:, 0]], -1),
-            torch.stack([-turn[:, 1], turn[:, 0], none], -1),
-        ],
-        -2,
-    )
-    motion = torch.eye(4, dtype=pose.dtype, device=pose.device).repeat(len(pose), 1, 1)
-    motion[:, :3, :3] = torch.linalg.matrix_exp(cross)
-    motion[:, :3, 3] = shift
-    return motion @ pose
+    eye = torch.eye(3, dtype=pose.dtype, device=pose.device)
+    cross = torch.linalg.cross(turn[:, None], eye.expand(len(pose), 3, 3)).mT  # [turn]×: its columns are turn × eᵢ
+    angle = turn.norm(dim=-1)[:, None, None]
+    sine, cosine = torch.sinc(angle / torch.pi), 0.5 * torch.sinc(angle / (2 * torch.pi)).square()
+    rotation = eye + sine * cross + cosine * cross @ cross  # Rodrigues
+    return rigid(rotation @ pose[:, :3, :3], (rotation @ pose[:, :3, 3:])[..., 0] + shift)

@@ -16,7 +16,7 @@ from ..geometry.undistort import seen_through, undistort, undistort_depth
 from ..kernels import prepare_images
 from ..types import Float64, Frame, Lens, Prediction
 
-_MOST_PIXELS = 1024  # a pose has six numbers
+_MOST_PIXELS = 512  # a pose has six numbers
 
 
 def straightened(frame: Frame) -> Frame:
