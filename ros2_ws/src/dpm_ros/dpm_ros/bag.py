@@ -259,6 +259,7 @@ def _about(options: Bag, reader: Reader, cameras: Sequence[_Camera], values: dic
         **counts,
         "dpm": __version__,
         "torch": torch.__version__,
+        "threads of torch": torch.get_num_threads(),  # sums in another order end in other bits
         "start of the bag": reader.start_time,
         "end of the bag": reader.end_time,
         "cameras": [[camera.topic, camera.namespace, camera.depth_topic] for camera in cameras],
