@@ -65,7 +65,7 @@ class Sums {
   }
 
  private:
-  static constexpr std::size_t kBlock = 512;
+  static constexpr std::size_t kBlock = 64;
   std::vector<std::unique_ptr<VoxelSum[]>> blocks_;
   std::size_t size_ = 0;
 };

@@ -65,33 +65,26 @@ std::int64_t pack_cloud(const PackCloud& op) {
   const PackBlock pack = forms(std::make_integer_sequence<int, 16>())[static_cast<std::size_t>(op.layout.index())];
   const auto end = [size](std::int64_t block) { return std::min(size, (block + 1) * kBlock); };
 
-  // Each thread packs one range of blocks, and must know how many points those before it keep. Of the last range
-  // nobody needs to know: it is not counted.
+  // Each thread packs one range of blocks to where it lies if all points before it are kept, as they are in a fused
+  // cloud. Where they are not, ranges are moved up afterwards: cheaper than to read every point twice beforehand.
   const std::int64_t ranges = threads_for(size), range = (blocks + ranges - 1) / ranges;
-  std::vector<std::int64_t> first(static_cast<std::size_t>(ranges + 1));  // point that each range writes first
-  std::int64_t written = 0;
-#pragma omp parallel num_threads(static_cast<int>(ranges)) if (ranges > 1)
-  {
-#pragma omp for schedule(static)
-    for (std::int64_t block = 0; block < std::min(blocks, (ranges - 1) * range); ++block) {
-      const std::int64_t kept = count_kept(op, block * kBlock, end(block));
-      std::int64_t& sum = first[block / range + 1];
-#pragma omp atomic
-      sum += kept;
+  const auto begin = [&](std::int64_t r) { return op.bytes.data + std::min(size, r * range * kBlock) * step; };
+  std::vector<std::int64_t> packed(static_cast<std::size_t>(ranges));  // bytes of each range
+#pragma omp parallel for num_threads(static_cast<int>(ranges)) schedule(static, 1) if (ranges > 1)
+  for (std::int64_t r = 0; r < ranges; ++r) {
+    std::uint8_t* out = begin(r);
+    for (std::int64_t block = r * range; block < std::min(blocks, (r + 1) * range); ++block) {
+      out = pack(op, block * kBlock, end(block), out);
     }
-#pragma omp single
-    for (std::int64_t r = 0; r < ranges; ++r) first[r + 1] += first[r];
-#pragma omp for schedule(static, 1) reduction(+ : written)
-    for (std::int64_t r = 0; r < ranges; ++r) {
-      std::uint8_t* const begin = op.bytes.data + first[r] * step;
-      std::uint8_t* out = begin;
-      for (std::int64_t block = r * range; block < std::min(blocks, (r + 1) * range); ++block) {
-        out = pack(op, block * kBlock, end(block), out);
-      }
-      written += (out - begin) / step;
-    }
+    packed[static_cast<std::size_t>(r)] = out - begin(r);
   }
-  return written;
+  std::uint8_t* next = op.bytes.data;
+  for (std::int64_t r = 0; r < ranges; ++r) {
+    const std::int64_t bytes = packed[static_cast<std::size_t>(r)];
+    if (next != begin(r)) memmove(next, begin(r), static_cast<std::size_t>(bytes));
+    next += bytes;
+  }
+  return (next - op.bytes.data) / step;
 }
 
 }  // namespace dpm::cpu

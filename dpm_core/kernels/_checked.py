@@ -22,7 +22,8 @@ class Arrays:
 
     def __init__(self) -> None:
         self._sizes: dict[str, tuple[int, str]] = {}
-        self._device: tuple[device, str] | None = None
+        self._first: tuple[device, str] | None = None
+        self._all_on_cpu = False
 
     def __call__(self, name: str, array: Tensor, kind: dtype, shape: str, *, contiguous: bool = True) -> None:
         """Require `array` to be a `kind` tensor of `shape`, such as "S H W 3", on the same device as the others."""
@@ -33,20 +34,25 @@ class Arrays:
         if array.requires_grad:
             raise ValueError(f"{name} requires grad, which kernels do not give: pass {name}.detach()")
         self._check_shape(name, array, shape)
-        if self._device is None:
-            if not (array.is_cpu or array.is_cuda):
-                raise ValueError(f"{name} must be on the CPU or a CUDA device, not {array.device}")
-            self._device = (array.device, name)
-        elif array.device != self._device[0]:
-            raise ValueError(f"{name} is on {array.device}, {self._device[1]} on {self._device[0]}")
+        if not (array.is_cpu and self._all_on_cpu):
+            self._check_device(name, array)
         if contiguous and not array.is_contiguous():
             raise ValueError(f"{name} must be contiguous")
+
+    def _check_device(self, name: str, array: Tensor) -> None:
+        if self._first is None:
+            if not (array.is_cpu or array.is_cuda):
+                raise ValueError(f"{name} must be on the CPU or a CUDA device, not {array.device}")
+            self._first = (array.device, name)
+            self._all_on_cpu = array.is_cpu
+        elif array.device != self._first[0]:
+            raise ValueError(f"{name} is on {array.device}, {self._first[1]} on {self._first[0]}")
 
     def _check_shape(self, name: str, array: Tensor, shape: str) -> None:
         axes, sizes = _axes(shape), array.shape
         if len(axes) != len(sizes):
             raise ValueError(f"{name} must be [{shape}], not {list(sizes)}")
-        for axis, size in zip(axes, sizes, strict=True):
+        for axis, size in zip(axes, sizes):  # noqa: B905 (as long, and asked for every array of every call)
             wanted, origin = (axis, "") if isinstance(axis, int) else self._sizes.setdefault(axis, (size, name))
             if size != wanted:
                 because = f" ({axis} = {wanted} from {origin})" if origin else ""

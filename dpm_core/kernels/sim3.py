@@ -12,29 +12,50 @@ from ._camera import matrix
 from ._checked import Arrays, positive
 from ._native import call, native
 
-_SIZES = (1, 3, 3, 9, 1, 1, 1)  # of the parts of the native result
-
 
 class Sim3Moments(NamedTuple):
-    """Weighted moments of pairs of points, float64, on their device.
+    """Weighted moments of pairs of points, float64, on their device. Each is a view of one row of numbers.
 
     Attributes:
-        weight: [] sum of the weights.
-        source_mean: [3], NaN where the weight is zero, as the others.
-        target_mean: [3].
-        covariance: [3, 3], mean of (target - target_mean) (source - source_mean)ᵀ.
-        source_variance: [] mean of ‖source - source_mean‖².
-        target_variance: [] mean of ‖target - target_mean‖².
-        pairs: [] how many pairs counted.
+        row: [19] all of them, in the order below.
     """
 
-    weight: Tensor
-    source_mean: Tensor
-    target_mean: Tensor
-    covariance: Tensor
-    source_variance: Tensor
-    target_variance: Tensor
-    pairs: Tensor
+    row: Tensor
+
+    @property
+    def weight(self) -> Tensor:
+        """[] sum of the weights."""
+        return self.row[0]
+
+    @property
+    def source_mean(self) -> Tensor:
+        """[3], NaN where the weight is zero, as the others."""
+        return self.row[1:4]
+
+    @property
+    def target_mean(self) -> Tensor:
+        """[3]."""
+        return self.row[4:7]
+
+    @property
+    def covariance(self) -> Tensor:
+        """[3, 3], mean of (target - target_mean) (source - source_mean)ᵀ."""
+        return self.row[7:16].view(3, 3)
+
+    @property
+    def source_variance(self) -> Tensor:
+        """[] mean of ‖source - source_mean‖²."""
+        return self.row[16]
+
+    @property
+    def target_variance(self) -> Tensor:
+        """[] mean of ‖target - target_mean‖²."""
+        return self.row[17]
+
+    @property
+    def pairs(self) -> Tensor:
+        """[] how many pairs counted."""
+        return self.row[18]
 
 
 def sim3_moments(
@@ -77,7 +98,4 @@ def sim3_moments(
     partial = source.new_empty((native.SIM3_BLOCKS, native.SIM3_SUMS), dtype=torch.float64)
     moments = source.new_empty(native.SIM3_SUMS, dtype=torch.float64)
     call(native.sim3_moments, source, target, weight, estimate, radius or 0.0, partial, moments)
-    total, source_mean, target_mean, covariance, source_variance, target_variance, pairs = moments.split(_SIZES)
-    return Sim3Moments(
-        total[0], source_mean, target_mean, covariance.view(3, 3), source_variance[0], target_variance[0], pairs[0]
-    )
+    return Sim3Moments(moments)
