@@ -20,7 +20,7 @@ from .arguments import parse, write_json
 
 if TYPE_CHECKING:
     from ..engines import Engine
-    from ..stream import Session
+    from ..stream import Session, Wanted
 
 
 @dataclass(frozen=True)
@@ -77,14 +77,14 @@ def main(argv: list[str]) -> int:
             results.tell(model=engine.name, notice=engine.notice)
             if engine.notice is not None:
                 console.print(f"[yellow]note:[/] {engine.notice}", soft_wrap=True)
-            _process(source, Session(engine, options.session), results, console)
+            _process(source, Session(engine, options.session), options.outputs.wanted(), results, console)
     if options.json is not None:
         write_json(options.json, results.summary())
     _report(results, source, engine, Console(highlight=False))
     return 0
 
 
-def _process(source: Source, session: Session, results: Results, console: Console) -> None:
+def _process(source: Source, session: Session, wanted: Wanted, results: Results, console: Console) -> None:
     from ..stream import PredictionError, RepeatedStampError
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
@@ -96,7 +96,7 @@ def _process(source: Source, session: Session, results: Results, console: Consol
             if broken is not None:
                 breaks[broken.value] += 1
             try:
-                results.add(session.process(frame))
+                results.add(session.process(frame, wanted))
             except RepeatedStampError:
                 results.drop("repeated stamp")
             except PredictionError:

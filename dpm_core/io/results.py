@@ -19,6 +19,7 @@ import numpy as np
 from ..atomic import AtomicFolder
 from ..errors import DpmError
 from ..stream.statistics import Tally
+from ..stream.wanted import Wanted
 from ..types import Estimate, Float64, MetricScale
 from ..version import __version__
 from .pictures import picture
@@ -51,6 +52,11 @@ class Outputs:
     tracks: bool = True
     recording: bool = True
     pictures: bool = False
+
+    def wanted(self) -> Wanted:
+        """What of an estimate they are made of; camera path, depth and the newest frame's motion always."""
+        cloud = self.cloud or self.recording or self.pictures
+        return Wanted(cloud=cloud, motion="all" if cloud else "newest")
 
 
 class Results:

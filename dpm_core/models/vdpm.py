@@ -119,12 +119,12 @@ class VDPMNetwork(WindowNetwork):
     def _asked_maps(self, levels: Sequence[Tensor], size: tuple[int, int], request: Request) -> PointMaps:
         """[B, T, S, H, W, ...]. One time after another: together they fill caches and are slower."""
         frames = levels[0].shape[1]
-        conditions = self.conditions_at(levels, request.times).split(1, dim=1)
+        conditions = self.conditions_at(levels, request.times)
         if not request.times:
-            return self.maps_at(levels, *conditions, size)
+            return self.maps_at(levels, conditions, size)
         maps = [
             _among(frames, views, self.maps_at(levels, condition, size, _some(frames, views)))
-            for condition, views in zip(conditions, request.views, strict=True)
+            for condition, views in zip(conditions.split(1, dim=1), request.views, strict=True)
         ]
         return PointMaps(torch.cat([at.points for at in maps], 1), torch.cat([at.conf for at in maps], 1))
 

@@ -12,6 +12,7 @@ from dpm_core.io import recording, results
 from dpm_core.io.ply import read_ply
 from dpm_core.io.results import Outputs, Results
 from dpm_core.io.trajectory import read_trajectory
+from dpm_core.stream import Wanted
 
 FRAMES = 3
 ABOUT = {"source": "film.mp4", "model": "oracle"}
@@ -181,3 +182,9 @@ def test_says_that_rerun_is_missing(tmp_path, monkeypatch):
 def test_rerun_is_looked_for_without_importing_it(monkeypatch):
     monkeypatch.setitem(sys.modules, "rerun", None)
     assert recording.recording_possible() in (True, False)
+
+
+def test_the_session_is_asked_for_no_more_than_is_written():
+    assert Outputs().wanted() == Wanted()
+    assert Outputs(cloud=False, recording=False).wanted() == Wanted(cloud=False, motion="newest")
+    assert Outputs(cloud=False, recording=False, pictures=True).wanted() == Wanted()
