@@ -69,7 +69,7 @@ def _of_session(
 PARAMETERS: tuple[Parameter, ...] = (
     Parameter("autostart", True, "configure and activate at start; false where a lifecycle manager does it"),
     # What runs.
-    Parameter("model", "vdpm-mini", "the network, a name of `dpm weights list`"),
+    Parameter("model", "vdpm-mini", "the network: a name of `dpm weights list`, or a folder of `dpm export`"),
     Parameter("weights", "", "a checkpoint file in place of the model's own; empty for the model's own"),
     Parameter("device", "auto", "auto, cpu, cuda or cuda:N"),
     Parameter("backend", "auto", "what runs the network", choices=BACKENDS),
