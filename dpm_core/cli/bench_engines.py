@@ -28,7 +28,7 @@ from .arguments import parse, write_json
 from .bench_stream import Kept, difference
 from .measuring import AtSize, Memory, described, machine, mebibytes, patched_size, some_frames, told, use_threads
 
-TORCH = "torch"
+TORCH, TORCH_CUDA = "torch", "torch-cuda"
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,14 @@ def main(argv: list[str]) -> int:
     with _exported(options) as folder:
         cases = [_Case(options.model, TORCH, options.device, size, options.window, options.threads)]
         cases += [
-            _Case(str(folder), backend, options.device, size, options.window, options.threads)
+            _Case(
+                options.model if backend == TORCH_CUDA else str(folder),
+                backend,
+                options.device,
+                size,
+                options.window,
+                options.threads,
+            )
             for backend in BACKENDS
             if backend not in ("auto", TORCH)
         ]
