@@ -44,7 +44,7 @@ AGGREGATOR = AggregatorConfig(
 CAMERA = CameraHeadConfig(depth=1, heads=2, iterations=2)
 CROCO = replace(small_pairs.CROCO, depth=1)
 HEAD = replace(small_pairs.HEAD, taps=(0, 2, 3, 4))
-FLOW = replace(small_pairs.FLOW, maps=1, levels=2, iterations=2)
+FLOW = replace(small_pairs.FLOW, maps=1, levels=2, iterations=1)
 
 
 def vdpm(decoder=None):
