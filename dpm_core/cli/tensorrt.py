@@ -80,7 +80,7 @@ def build_and_check(folder: Path, capabilities: Sequence[str], library: str | No
     libraries = [load_library(name) for name in ([library] if library else available())]
     target = choose_target(libraries, [parse_capability(each) for each in capabilities])
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True, highlight=False)) as bars:
+    with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bars:
         found = build_plans(folder, target, _Bars(bars))
         running = run_here(folder, found)
         if running is None:
