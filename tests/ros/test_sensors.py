@@ -215,6 +215,7 @@ def test_a_calibration_counts_for_the_image_that_came_before_it_and_a_new_one_st
     images.publish(image_message(oracle.frame(first)))
     peer.spin(0.3)
     infos.publish(camera_info(first))
+    peer.until(lambda: len(peer.heard["depth/image"]) == heard + 1, "the image did not wait for its calibration")
     for index in (1, 2):
         peer.exchange(images, image_message(oracle.frame(first + index)), interface.DEPTH_INFO)
     bent = camera_info(first + 3, distortion_model="plumb_bob", d=list(LENS.coefficients))
