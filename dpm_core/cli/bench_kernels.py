@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -20,6 +19,7 @@ from tyro.conf import arg
 from ..errors import DpmError
 from .arguments import parse, write_json
 from .kernel_cases import Case, cases, scene
+from .measuring import find_device, processor, use_threads
 
 _COPY_BYTES = 256 << 20
 _IN_GRAPH = 10  # calls
@@ -80,11 +80,10 @@ class Figure:
 def main(argv: list[str]) -> int:
     """The exit code; figures on stdout and, where asked, in a file."""
     options = parse(Options, "dpm bench kernels", argv)
-    device = _device(options.device)
+    device = find_device(options.device)
     if min(options.views, options.height, options.width, options.repeats) < 1 or not options.voxel > 0:
         raise DpmError("views, height, width, repeats and voxel must be > 0; leave them out for the usual window")
-    if options.threads:
-        torch.set_num_threads(options.threads)
+    use_threads(options.threads)
     copy = copy_bandwidth(device, options.repeats)
     data = scene(options.views, options.height, options.width, device)
     tiny = cases(scene(1, 4, 4, device), options.voxel)
@@ -178,31 +177,14 @@ def _cuda_seconds(work: Callable[[], Any]) -> float:
     return float(begin.elapsed_time(end)) / 1000
 
 
-def _device(name: str) -> torch.device:
-    if name not in ("auto", "cpu", "cuda"):
-        raise DpmError(f"device must be auto, cpu or cuda, not {name!r}")
-    if name == "cuda" and not torch.cuda.is_available():
-        raise DpmError("device cuda was asked for, but torch sees no GPU here; see `dpm doctor`, or use --device cpu")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
-
-
 def _machine(device: torch.device, copy: float) -> dict[str, Any]:
     return {
         "when": datetime.now(timezone.utc).isoformat(timespec="seconds"),
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else _processor(),
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else processor(),
         "threads": torch.get_num_threads(),
         "torch": torch.__version__,
         "copy_bytes_per_second": copy,
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.split(":", 1)[1].strip()
-    return platform.processor() or platform.machine()
 
 
 def _table(figures: list[Figure], machine: dict[str, Any], options: Options) -> Table:
