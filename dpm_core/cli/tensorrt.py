@@ -74,11 +74,11 @@ def build_and_check(folder: Path, capabilities: Sequence[str], library: str | No
         DpmError: see `tensorrt_plans.build_plans` and `tensorrt_check.check_plans`.
     """
     from ..engines.tensorrt_check import check_plans, run_here  # torch: after the help
-    from ..engines.tensorrt_library import available, load_library, parse_capability
+    from ..engines.tensorrt_library import libraries, load_library, parse_capability
     from ..engines.tensorrt_plans import build_plans, choose_target
 
-    libraries = [load_library(name) for name in ([library] if library else available())]
-    target = choose_target(libraries, [parse_capability(each) for each in capabilities])
+    usable = [load_library(library)] if library else libraries()
+    target = choose_target(usable, [parse_capability(each) for each in capabilities])
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with Progress(*columns, console=Console(stderr=True, highlight=False), transient=True) as bars:
         found = build_plans(folder, target, _Bars(bars))

@@ -11,9 +11,8 @@ from pathlib import Path
 import torch
 
 from ..checkpoints.download import sha256
-from ..errors import DpmError
 from .plan_sidecar import Sidecar
-from .tensorrt_library import Capability, available, load_library, told
+from .tensorrt_library import Capability, libraries, told
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,7 @@ def this_platform() -> str:
 
 def this_machine(device: torch.device | None = None) -> Machine:
     """The machine that this runs on. device: the GPU; None for torch's current one, where there is one."""
-    versions = {}
-    for name in available():
-        try:
-            versions[name] = load_library(name).version
-        except DpmError:
-            continue
+    versions = {library.name: library.version for library in libraries()}
     if not torch.cuda.is_available():
         return Machine(this_platform(), None, "", versions)
     return Machine(

@@ -60,6 +60,17 @@ def available() -> list[str]:
     return [name for name in NAMES if find_spec(name) is not None]
 
 
+def libraries() -> list[Library]:
+    """Those that import here, in the order of NAMES; what is broken is left to `dpm doctor`."""
+    found = []
+    for name in available():
+        try:
+            found.append(load_library(name))
+        except DpmError as error:
+            _LOG.debug("%s", error)
+    return found
+
+
 @cache
 def load_library(name: str) -> Library:
     """Import one.

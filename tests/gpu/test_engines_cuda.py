@@ -13,7 +13,7 @@ from small_exports import cameras_frames, export, frames, loaded, size_of
 
 from dpm_core.engines import open_engine
 from dpm_core.engines.tensorrt_check import check_plans, run_here
-from dpm_core.engines.tensorrt_library import available, load_library
+from dpm_core.engines.tensorrt_library import libraries
 from dpm_core.engines.tensorrt_plans import build_plans, choose_target
 from dpm_core.engines.torch_cuda import WARM_UPS, TorchCudaEngine
 from dpm_core.engines.torch_engine import TorchEngine
@@ -69,15 +69,14 @@ class Quiet:
         raise AssertionError("nobody else builds")
 
 
-@pytest.mark.skipif(not available(), reason="no TensorRT is installed")
+@pytest.mark.skipif(not libraries(), reason="no TensorRT imports")
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("name", ["vdpm", "vggt", "d2ust3r heads", "pomato"])
 def test_plans_are_built_checked_and_run(device, tmp_path, name, precision):
     folder = tmp_path / "export"
     export(name, folder, precision)
-    libraries = [load_library(each) for each in available()]
     try:
-        found = build_plans(folder, choose_target(libraries, []), Quiet())
+        found = build_plans(folder, choose_target(libraries(), []), Quiet())
     except DpmError as error:
         pytest.skip(str(error))  # tensorrt_rtx does not build for every GPU
     check_plans(folder, found, run_here(folder, found), cameras_frames(2, size_of(name)), tmp_path)
