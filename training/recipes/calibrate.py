@@ -71,7 +71,7 @@ def calibrate(engine: Engine, scenes: int, seed: int, told: Callable[[int], None
     Returns:
         "confidence": error by tenths of confidence, lowest first, and the rank correlation; "masks": IoU and false
         motion by floor; "scale_step": median |log scale| from window to window; "chosen": the session's thresholds,
-        None where no floor is quiet.
+        None where no floor is quiet and finds anything that moves.
     """
     height, width = engine.fit(168, 224).size
     stream = SyntheticScenes(SyntheticConfig(height, width, _FRAMES + 1), seed, engine.device)
@@ -153,7 +153,11 @@ def _figures(found: Collected) -> dict[str, Any]:
         for part in order.chunk(_TENTHS)
     ]
     masks = {floor: count.figures() for floor, count in found.masks.items()}
-    quiet = [floor for floor, figures in masks.items() if figures.get("false_motion", 0.0) < QUIET]
+    quiet = [
+        floor
+        for floor, figures in masks.items()
+        if figures.get("false_motion", 0.0) < QUIET and figures.get("mask_iou", 0.0) > 0
+    ]
     best = max(quiet, key=lambda floor: masks[floor].get("mask_iou", 0.0)) if quiet else None
     steps = torch.tensor(found.steps)
     return {
