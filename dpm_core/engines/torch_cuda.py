@@ -89,6 +89,7 @@ class TorchCudaEngine(TorchEngine):
             self._recorded = None
             raise OutOfDeviceMemoryError(self._shortage(len(tokens), str(error))) from error
 
+    @torch.inference_mode()  # a recording has no gradients, and its buffers are written again and again
     def _answer(self, window: Tensor, size: Size, request: Request) -> Prediction:
         key = (window.shape, size, request)
         if self._recorded is not None and self._recorded[0] == key:

@@ -101,6 +101,14 @@ def test_what_is_replayed_is_what_was_recorded_of_new_frames(name):
         assert not torch.equal(getattr(replayed, field), getattr(kept, field))
 
 
+def test_callers_need_not_know_of_inference_mode():
+    engine, stream = engine_of("vdpm")
+    tokens = [engine.encode(image).detach() for image in frames(3, size_of("vdpm"))]
+    for _ in range(WARM_UPS + 2):
+        engine.predict(tokens, size_of("vdpm"), (2, 0))
+    assert stream.replayed == 2
+
+
 def test_another_request_is_answered_and_recorded_in_its_turn():
     engine, stream = engine_of("vdpm")
     for times in [(2, 0)] * 4 + [(1,)] * 4:
