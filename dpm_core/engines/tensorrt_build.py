@@ -83,6 +83,7 @@ def build(library: Library, onnx: Path, settings: BuildSettings, on_progress: On
     interrupt.raise_again()
     if plan is None:
         raise DpmError(f"{library} could not build {onnx.name}: {logger(library).last_error}")
+    on_progress(1.0)
     return Built(memoryview(plan), inputs, outputs, b"" if timings is None else bytes(timings.serialize()))
 
 
