@@ -120,6 +120,8 @@ def _options(ort: Any, threads: int) -> Any:
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    # A plan of a graph's whole memory is one block that no other graph can share: half as much again in all.
+    options.enable_mem_pattern = False
     options.log_severity_level = 3  # errors; they are raised too
     options.add_session_config_entry("session.use_env_allocators", "1")
     # Threads that wait for work shall sleep: the robot has other programs, and torch has threads of its own.
