@@ -65,6 +65,9 @@ _LAYOUTS: dict[str, Layout] = {
 
 ENCODINGS: tuple[str, ...] = tuple(_LAYOUTS)
 
+MOST_PIXELS = 2**27
+"""Of a compressed image: a file of a few bytes may declare as many as it likes, and unpacking takes their memory."""
+
 
 def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian: bool, data: Pixels) -> UInt8:
     """RGB of the fields of a sensor_msgs/Image.
@@ -104,7 +107,7 @@ def decode_compressed(format: str, data: Pixels) -> UInt8:
         [H, W, 3] uint8, RGB, as the camera saw it: an orientation tag is not applied.
 
     Raises:
-        DpmError: the data is not an image, is cut short, or is a compressed depth image.
+        DpmError: the data is no JPEG or PNG, is cut short, declares more than MOST_PIXELS, or is compressed depth.
     """
     if "compressedDepth" in format:
         raise DpmError(f"image format '{format}' is depth, not a camera image; choose the colour topic")
@@ -113,7 +116,10 @@ def decode_compressed(format: str, data: Pixels) -> UInt8:
         raise DpmError(
             f"compressed image of format '{format}' is cut short after {encoded.size} bytes; send whole files"
         )
-    bgr = _imdecode(encoded)
+    height, width = declared_size(encoded.tobytes())
+    if height * width > MOST_PIXELS:
+        raise DpmError(f"compressed image declares {width} x {height} pixels; send at most {MOST_PIXELS}")
+    bgr = _imdecode(encoded) if height * width else None
     if bgr is None:
         raise DpmError(
             f"compressed image of format '{format}' with {encoded.size} bytes is no JPEG or PNG; send one of these"
@@ -145,6 +151,30 @@ def packed_rows(encoding: str, layout: Layout, height: int, width: int, step: in
         )
     rows = np.lib.stride_tricks.as_strided(flat, (height, used), (step, 1), writeable=False)
     return np.ascontiguousarray(rows)
+
+
+def declared_size(content: bytes) -> tuple[int, int]:
+    """(height, width) that a JPEG's or PNG's header declares, before anything is unpacked; zeros where it is neither.
+
+    PNG: the IHDR chunk comes first. JPEG: the size is in the first frame header, SOF (ITU T.81, B.2.2).
+    """
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return int.from_bytes(content[20:24], "big"), int.from_bytes(content[16:20], "big")
+    place = 2 if content.startswith(b"\xff\xd8") else len(content)
+    while place + 9 <= len(content) and content[place] == 0xFF:
+        marker, length = content[place + 1], int.from_bytes(content[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in _NO_FRAME_HEADERS:
+            size = content[place + 5 : place + 9]
+            return int.from_bytes(size[:2], "big"), int.from_bytes(size[2:], "big")
+        place += 1 if marker == 0xFF else 2 + length  # any number of fill bytes may precede a marker
+    return 0, 0
+
+
+_NO_FRAME_HEADERS = (
+    0xC4,
+    0xC8,
+    0xCC,
+)  # Huffman tables, an extension, arithmetic conditioning: among the SOFs by number
 
 
 def _is_cut_short(encoded: UInt8) -> bool:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dpm_core.errors import DpmError
-from dpm_core.io.images import ENCODINGS, decode_compressed, decode_image
+from dpm_core.io.images import ENCODINGS, declared_size, decode_compressed, decode_image
 
 H, W = 6, 8
 
@@ -130,6 +130,26 @@ def test_jpeg_comes_back_as_rgb():
     red = np.zeros((16, 16, 3), np.uint8)
     red[..., 0] = 255
     assert np.abs(decode_compressed("jpeg", encoded(red, ".jpg")).astype(int) - red).max() <= 2
+
+
+@pytest.mark.parametrize("extension", [".png", ".jpg"])
+def test_the_declared_size_is_read_without_unpacking(rgb, extension):
+    assert declared_size(encoded(rgb, extension)) == (H, W)
+    progressive = cv2.imencode(".jpg", rgb, [cv2.IMWRITE_JPEG_PROGRESSIVE, 1])[1].tobytes()
+    assert declared_size(progressive[:2] + b"\xff" + progressive[2:]) == (H, W)
+    assert declared_size(b"GIF89a") == declared_size(b"") == (0, 0)
+
+
+def test_a_file_that_declares_more_than_any_camera_has_is_refused_before_it_is_unpacked(rgb):
+    whole = bytearray(encoded(rgb, ".png"))
+    whole[16:24] = (30_000).to_bytes(4, "big") * 2
+    with pytest.raises(DpmError, match="declares 30000 x 30000 pixels; send at most 134217728"):
+        decode_compressed("png", bytes(whole))
+
+
+def test_other_files_are_not_even_tried(rgb):
+    with pytest.raises(DpmError, match="is no JPEG or PNG"):
+        decode_compressed("tiff", encoded(rgb, ".tiff"))
 
 
 def test_a_camera_that_pads_its_jpegs_is_read(rgb):

@@ -16,6 +16,7 @@ from nav_msgs.msg import Odometry
 from sensor_msgs.msg import CameraInfo, CompressedImage, Image, PointCloud2, PointField
 from std_msgs.msg import Header
 
+from dpm_core.errors import DpmError
 from dpm_core.geometry.frame_tree import pose_from
 from dpm_core.geometry.rotations import quaternion_from_rotation
 from dpm_core.io.depth import decode_depth
@@ -36,6 +37,16 @@ _Message = TypeVar("_Message")
 def nanoseconds(stamp: Time) -> int:
     """A message's stamp as one integer."""
     return int(stamp.sec) * 10**9 + int(stamp.nanosec)
+
+
+def require_stamp(stamp: Time) -> None:
+    """Refuse a stamp that no message could carry back.
+
+    Raises:
+        DpmError: its nanoseconds make up a second or more.
+    """
+    if stamp.nanosec >= 10**9:
+        raise DpmError(f"stamp has {stamp.nanosec} nanoseconds beside its seconds; send less than 1000000000")
 
 
 def time(stamp_ns: int) -> Time:

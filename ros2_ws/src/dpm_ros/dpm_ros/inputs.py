@@ -136,7 +136,13 @@ class Inputs:
         return image
 
     def _hear(self, what: str, kind: type, topic: str, callback: Callable[[Any], None], qos: Any) -> None:
-        self._subscriptions[what] = self._node.create_subscription(kind, topic, callback, qos)
+        def heard(message: Any) -> None:
+            try:
+                callback(message)
+            except Exception as error:  # rclpy ends the process where a callback raises
+                self._report(f"unreadable {what}", f"{type(error).__name__}: {error}")
+
+        self._subscriptions[what] = self._node.create_subscription(kind, topic, heard, qos)
 
     # Images.
 
@@ -149,6 +155,7 @@ class Inputs:
     def _take(self, message: Image | CompressedImage, decode: Callable[[], UInt8]) -> None:
         self.image_seen = time.monotonic()
         try:
+            conversions.require_stamp(message.header.stamp)
             image = decode()
         except DpmError as error:
             self._reject("unreadable image", str(error))
