@@ -81,7 +81,6 @@ class Stage:
             log_every=25,
             validate_every=250,
             save_every=100,
-            validation_batches=8,
         )
 
 

@@ -157,7 +157,7 @@ def test_damaged_pieces_are_named_and_nothing_is_written(tmp_path, finished, har
 
 def test_a_stretch_goes_on_from_pieces_and_reports(tmp_path, pool, monkeypatch):
     monkeypatch.setattr(stretches, "source_of", lambda config, device: StoredSource(pool, VARIED))
-    config = stored_run(tmp_path / "unused", examples=40, log_every=1, minutes=1e-6)
+    config = stored_run(tmp_path / "unused", examples=16, log_every=1, minutes=1e-6)
     first = stretches.stretch(config, None, tmp_path / "a")
     second = stretches.stretch(replace(config, minutes=0.0), tmp_path / "a", tmp_path / "b")
     assert (first["steps"], first["finished"]) == ([0, 1], False)
