@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "models"))
+sys.path.insert(0, str(Path(__file__).parents[1] / "engines"))
 
-import small_pairs
+import small_exports
 
 from dpm_core.checkpoints import REGISTRY
 from dpm_core.checkpoints.convert import write_weights
@@ -19,7 +19,7 @@ from dpm_core.cli import main
 from dpm_core.cli.export import BUNDLED, read_frames
 from dpm_core.io.trajectory import read_trajectory
 
-SIZE = "32x48"
+SIZE = "28x42"
 
 pytestmark = pytest.mark.timeout(900)  # the first to ask makes the export, on machines that may be busy
 
@@ -28,32 +28,32 @@ pytestmark = pytest.mark.timeout(900)  # the first to ask makes the export, on m
 def weights(tmp_path_factory):
     """Of a network small enough to be exported in a test; the file tells its configuration."""
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
-    network = small_pairs.dust3r(head=None)
-    write_weights(path, replace(REGISTRY["dust3r"], config=network.config), network.state_dict(), "fp32")
+    network = small_exports.vggt()
+    write_weights(path, replace(REGISTRY["vggt"], config=network.config), network.state_dict(), "fp32")
     return path
 
 
 @pytest.fixture(scope="module")
 def exported(weights, tmp_path_factory):
     folder = tmp_path_factory.mktemp("export") / "small"
-    options = ["--weights", str(weights), "--size", SIZE, "--out", str(folder), "--json", f"{folder}.json"]
-    assert main(["export", "dust3r", *options]) == 0
+    options = ["--weights", str(weights), "--window", "2", "--size", SIZE, "--out", str(folder)]
+    assert main(["export", "vggt", *options, "--json", f"{folder}.json"]) == 0
     return folder
 
 
 def test_writes_graphs_and_what_they_are(exported):
     figures = json.loads(Path(f"{exported}.json").read_text())
     assert figures["parity_frames"] == "bundled frames"
-    assert figures["parity"]["pair.points_1"]["cosine"] > 0.999999
-    assert (figures["window"], figures["height"], figures["width"]) == (None, 32, 48)
-    assert {path.name for path in exported.iterdir()} == {"manifest.json", "encoder.onnx", "pair.onnx"}
+    assert figures["parity"]["window.own_points"]["cosine"] > 0.999999
+    assert (figures["window"], figures["height"], figures["width"]) == (2, 28, 42)
+    assert {path.name for path in exported.iterdir()} == {"manifest.json", "encoder.onnx", "window.onnx"}
 
 
 def test_dpm_run_takes_the_folder_for_a_model(exported, tmp_path):
     window = ["--limit", "3", "--window", "2", "--no-recording", "--no-cloud", "--device", "cpu"]
     assert main(["run", str(BUNDLED), "--out", str(tmp_path / "onnx"), "--model", str(exported), *window]) == 0
     summary = json.loads((tmp_path / "onnx" / "summary.json").read_text())
-    assert summary["model"].startswith("dust3r (ONNX Runtime ")
+    assert summary["model"].startswith("vggt (ONNX Runtime ")
     assert summary["estimates"] == 3
     for _, pose in read_trajectory(tmp_path / "onnx" / "trajectory.txt"):
         assert np.isfinite(pose).all()
