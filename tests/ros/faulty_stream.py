@@ -21,7 +21,7 @@ class FaultyStream:
         """make: gives a good message of a frame."""
         self.node = graph.node(*EVERY_IMAGE, "-r", f"__ns:=/{namespace}", *arguments, command=MOODY_NODE)
         self.peer = graph.peer(namespace=f"/{namespace}").hear(*HEARD)
-        self.images = self.peer.publisher(topic.type, topic.name)
+        self.images = self.peer.publisher(topic.type, topic.name, qos=1000)  # nor what it overwrites
         self.sent = 0
         self._status = f"{namespace}/dpm: stream"
         self._make = make or image_message
@@ -79,11 +79,11 @@ class FaultyStream:
 
         A good image after them is processed.
         """
-        self.accounted()
         before = self.dropped(reason)
-        self.send(*messages)
+        for message in messages:
+            self.send(message)
+            self.accounted()  # before the next one comes, or that might take its place
         self.good()
-        self.accounted()
         assert self.dropped(reason) == before + len(messages)
         assert words in self.values[f"fault: {reason}"]
         assert f"{reason}: " in self.node.said()

@@ -32,6 +32,10 @@ class Process:
         self._child = subprocess.Popen(command, cwd=ROOT, stdout=self._log, stderr=subprocess.STDOUT, text=True)
 
     @property
+    def pid(self):
+        return self._child.pid
+
+    @property
     def running(self):
         return self._child.poll() is None
 
@@ -123,9 +127,9 @@ class Peer:
         self.ears.append(self.node.create_subscription(kind, topic, self.heard[topic].append, qos))
         return self
 
-    def publisher(self, kind=Image, topic="image"):
+    def publisher(self, kind=Image, topic="image", qos=100):
         """A publisher that the node has matched, as it has all that this peer hears."""
-        publisher = self.node.create_publisher(kind, topic, 100)  # a busy machine lets a node wait
+        publisher = self.node.create_publisher(kind, topic, qos)  # a busy machine lets a node wait
         self.until(lambda: publisher.get_subscription_count() > 0, f"nobody reads {topic}")
         self.until(lambda: all(ear.get_publisher_count() > 0 for ear in self.ears), "not all outputs are offered")
         self.spin(SETTLE)

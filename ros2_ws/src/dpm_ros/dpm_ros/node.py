@@ -115,7 +115,7 @@ class DpmNode(LifecycleNode):
             self.failure = str(error)
         except Exception as error:
             self.failure = f"{type(error).__name__}: {error}"
-        self.get_logger().fatal(f"cannot {name}: {self.failure}")
+        self._faults.report(f"cannot {name}", self.failure)
         return TransitionCallbackReturn.FAILURE
 
     def _configure(self, state: LifecycleState) -> TransitionCallbackReturn:
