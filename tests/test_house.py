@@ -74,3 +74,9 @@ def test_dpm_ros_knows_no_training(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name_of)
 def test_every_source_states_its_licence(path):
     assert "SPDX-License-Identifier: Apache-2.0" in "".join(path.read_text().splitlines()[:3])
+
+
+def test_no_two_test_files_share_a_name():
+    """pytest imports them by name alone."""
+    names = [path.name for path in PYTHON if path.name.startswith("test_")]
+    assert sorted(names) == sorted(set(names))
