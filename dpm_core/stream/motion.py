@@ -39,7 +39,7 @@ def motion_between(now: Tensor, past: Tensor, seconds: float, depth: float, conf
         config: the mask's thresholds (POMATO eq. 9: k × median).
     """
     dynamic = pointmap_dynamic_mask(now, past, factor=config.dynamic_factor, floor=config.dynamic_floor * depth)
-    velocity = ((now - past) / seconds).nan_to_num(0.0, 0.0, 0.0)
+    velocity = (now - past).div_(seconds).nan_to_num_(0.0, 0.0, 0.0)
     return Motion(velocity, dynamic, known=True)
 
 

@@ -95,7 +95,7 @@ class Session:
 
         Raises:
             RepeatedStampError: the frame before had the same stamp.
-            PredictionError: the network gave a camera that is not finite.
+            PredictionError: the network gave a camera that is not finite, or has no focal length.
         """
         stages = Stages()
         self._mend(self._window.break_before(frame), frame)
@@ -111,7 +111,7 @@ class Session:
             now = len(self._window) - 1
             tokens = [seen.tokens for seen in self._window.seen]
             prediction = answer(self.engine, tokens, fit.size, wanted.request(len(tokens)))
-            self._require_finite_cameras(prediction)
+            self._require_cameras(prediction)
         with stages("align"):
             prediction = calibrated(prediction, frame, fit)
             map_from_window, scale, odometry = self._place(straight, fit, prediction)
@@ -171,10 +171,16 @@ class Session:
         elif broken is not None:
             self._window.clear()
 
-    def _require_finite_cameras(self, prediction: Prediction) -> None:
+    def _require_cameras(self, prediction: Prediction) -> None:
+        focal = prediction.intrinsics.diagonal(dim1=-2, dim2=-1)[..., :2]
+        fault = None
         if not (prediction.world_from_camera.isfinite().all() and prediction.intrinsics.isfinite().all()):
+            fault = "that is not finite"
+        elif not (focal > 0).all():
+            fault = "without a focal length"
+        if fault is not None:
             self.reset()
-            raise PredictionError(f"{self.engine.name} gave a camera that is not finite; the session starts anew")
+            raise PredictionError(f"{self.engine.name} gave a camera {fault}; the session starts anew")
 
     def _motion(self, prediction: Prediction, depth: float) -> Motion:
         stamps = self._window.stamps
@@ -190,13 +196,17 @@ class Session:
         """All views' point maps at the newest instant as one cloud (V-DPM supplement §8)."""
         images = torch.stack([seen.image for seen in self._window.seen])
         conf = prediction.conf[0]
-        trusted = conf >= self.config.min_confidence
+        trusted = (conf >= self.config.min_confidence).flatten().nonzero().squeeze(1)  # once: a mask is sought anew
+
+        def of_trusted(pixels: Tensor) -> Tensor:
+            return pixels.flatten(0, 2).index_select(0, trusted)
+
         fused = fuse_points(
-            map_from_window.points(prediction.points[0][trusted]),
-            _bytes(images.movedim(1, -1)[trusted]),
-            conf[trusted],
-            map_from_window.vectors(motion.velocity[trusted]),
-            motion.dynamic[trusted],
+            map_from_window.points(of_trusted(prediction.points[0])),
+            of_trusted(_bytes(images).movedim(1, -1)),
+            of_trusted(conf),
+            map_from_window.vectors(of_trusted(motion.velocity)),
+            of_trusted(motion.dynamic),
             voxel=self.config.voxel * depth * map_from_window.scale,
         )
         return Cloud(
@@ -255,4 +265,4 @@ def _flow(motion: Motion, view: int, map_from_window: Sim3) -> Tensor:
 
 def _bytes(image: Tensor) -> Tensor:
     """[0, 1] float -> uint8."""
-    return (image * 255).round().clamp(0, 255).to(torch.uint8)
+    return (image * 255).round_().clamp_(0, 255).to(torch.uint8)
