@@ -133,18 +133,25 @@ def test_a_repeated_stamp_is_left_out_and_changes_nothing():
     assert engine.windows[-1] == [0, 1]
 
 
-def test_a_camera_that_is_not_finite_is_refused_and_the_session_recovers():
+@pytest.mark.parametrize(
+    ("part", "entry", "value", "message"),
+    [
+        ("world_from_camera", (-1, 0, 3), torch.nan, "oracle gave a camera that is not finite"),
+        ("intrinsics", (0, 1, 1), 0.0, "oracle gave a camera without a focal length"),
+    ],
+)
+def test_a_camera_that_cannot_be_is_refused_and_the_session_recovers(part, entry, value, message):
     engine, stream = session()
     stream.process(frame(0))
     good = engine.predict
 
     def broken(*args):
         prediction = good(*args)
-        prediction.world_from_camera[-1, 0, 3] = torch.nan
+        getattr(prediction, part)[entry] = value
         return prediction
 
     engine.predict = broken
-    with pytest.raises(PredictionError, match="oracle gave a camera that is not finite"):
+    with pytest.raises(PredictionError, match=message):
         stream.process(frame(1))
     engine.predict = good
     assert np.isfinite(stream.process(frame(2)).world_from_camera).all()
