@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-TABLE = (HERE.parents[1] / "docs" / "faults.md").read_text()
-ROWS = [line for line in TABLE.splitlines() if line.startswith("| ") and "| test |" not in line]
+FAULTS, _, _ = (HERE.parents[1] / "docs" / "faults.md").read_text().partition("## Long runs")
+ROWS = [line for line in FAULTS.splitlines() if line.startswith("| ") and "| test |" not in line]
 REFERENCE = re.compile(r"`(test_\w+\.py)(?:::(test_\w+))?` \|$")
 
 
