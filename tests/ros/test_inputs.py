@@ -102,6 +102,25 @@ def test_an_image_that_cannot_be_read_is_rejected_and_the_next_one_is_not(heard)
     assert "'no such' is not known" in heard.rejected[0]
 
 
+def test_a_stamp_that_could_not_be_published_is_rejected(heard):
+    wrong = image_message(oracle.frame(0))
+    wrong.header.stamp.nanosec = 10**9
+    heard.send("image", wrong)
+    assert heard.frames == []
+    assert "stamp has 1000000000 nanoseconds" in heard.rejected[0]
+
+
+@pytest.mark.parametrize(
+    ("topic", "what"),
+    [("camera_info", "calibration"), ("depth", "depth"), ("odom", "odometry"), ("/tf_static", "static")],
+)
+def test_a_callback_that_fails_is_told_and_ends_nothing(heard, topic, what):
+    heard.send(topic, "a message of no such type")
+    assert "AttributeError" in heard.faults[f"unreadable {what}"]
+    heard.image(0)
+    assert len(heard.frames) == 1
+
+
 def test_images_wait_for_a_calibration_that_is_offered(heard):
     heard.node.publishers.add("camera_info")
     heard.image(0)
