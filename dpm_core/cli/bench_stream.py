@@ -16,7 +16,7 @@ from rich.table import Table
 from torch import Tensor
 from tyro.conf import arg
 
-from ..engines import Engine
+from ..engines import Engine, open_engine
 from ..engines.protocol import answer
 from ..errors import DpmError
 from ..geometry.fit import Fit
@@ -61,6 +61,7 @@ class Options:
         weights: a file of weights, and of its network's sizes where it tells them.
         window: frames that the network sees at once.
         size: HEIGHTxWIDTH that the network sees, multiples of its patch.
+        exported: a folder that `dpm export` made of it for this window and size: the best engine for it, beside.
         recording: frames of it in place of a pattern that moves.
         repeats: frames that are timed.
         device: cpu, cuda, or auto for cuda where there is one.
@@ -73,6 +74,7 @@ class Options:
     weights: Path | None = None
     window: int = 8
     size: str = "168x224"
+    exported: Path | None = None
     recording: Path | None = None
     repeats: int = 5
     device: str = "auto"
@@ -118,7 +120,11 @@ def main(argv: list[str]) -> int:
     given = some_frames(options.recording, size, options.window + options.repeats - 1)
     engine = torch_engine(options.model, device, options.random_weights, options.weights)
     about = machine(device)
-    figures = measure(AtSize(engine, size), options.window, given)
+    ways = live_ways(AtSize(engine, size), options.window)
+    if options.exported is not None:
+        best = AtSize(open_engine(str(options.exported), device=str(device)), size)
+        ways |= {f"{name}, best engine": way for name, way in live_ways(best, options.window).items()}
+    figures = measure(ways | {PLAIN: _Way(Plain(AtSize(engine, size)), options.window, Wanted())}, given)
     console = Console()
     console.print(_table(figures, options, about))
     worst = max(figure.difference for figure in figures)
@@ -128,18 +134,22 @@ def main(argv: list[str]) -> int:
     return 0 if worst <= TOLERANCE else 1
 
 
-def measure(engine: Engine, window: int, frames: Sequence[Frame]) -> list[Figure]:
-    """All ways by turns, so that what disturbs the machine disturbs them alike.
+def live_ways(engine: Engine, window: int) -> dict[str, _Way]:
+    """The live path by who listens."""
+    return {name: _Way(engine, window, wanted) for name, wanted in LISTENERS.items()}
 
-    The first window - 1 frames fill it: they are encoded, and nothing is asked of the network.
+
+def measure(ways: dict[str, _Way], frames: Sequence[Frame]) -> list[Figure]:
+    """All ways by turns, so that what disturbs the machine disturbs them alike. ways: the plain one among them.
+
+    All but one of the frames of a window fill it: they are encoded, and nothing is asked of the network.
     """
-    ways = {name: _Way(engine, window, wanted) for name, wanted in LISTENERS.items()}
-    ways[PLAIN] = _Way(Plain(engine), window, Wanted())
+    filling = ways[PLAIN].window - 1
     differences = dict.fromkeys(ways, 0.0)
-    for frame in frames[: window - 1]:
+    for frame in frames[:filling]:
         for way in ways.values():
             way.fill(frame)
-    for frame in track(frames[window - 1 :], description="live and plain", transient=True):
+    for frame in track(frames[filling:], description="live and plain", transient=True):
         for way in ways.values():
             way.take(frame)
         for name, way in ways.items():
@@ -199,6 +209,7 @@ class _Way:
     """One session, and what it took and heard."""
 
     def __init__(self, engine: Engine, window: int, wanted: Wanted) -> None:
+        self.window = window
         self._engine = Kept(engine)
         self._session = Session(self._engine, SessionConfig(window=window))
         self._wanted = wanted
@@ -294,18 +305,19 @@ def _median_ratio(plain: Sequence[float], live: Sequence[float]) -> float:
 
 
 def _table(figures: list[Figure], options: Options, about: dict[str, Any]) -> Table:
-    title = f"{options.model}, {options.window} frames of {options.size}\n{described(about)}"
+    title = f"{options.model}, {options.window} frames of {options.size}, milliseconds a frame\n{described(about)}"
     table = Table(title=title)
-    table.add_column("milliseconds a frame")
+    table.add_column("listened to")
+    for name in ("encode", "predict", "rest", "total", "MiB", "plain/this", "CPU time", "plain/this"):
+        table.add_column(name, justify="right")
     for figure in figures:
-        table.add_column(figure.name, justify="right")
-    for stage in figures[-1].seconds:
-        table.add_row(stage, *(f"{1e3 * figure.seconds.get(stage, 0.0):.0f}" for figure in figures))
-    table.add_section()
-    table.add_row("estimates a second", *(f"{figure.estimates_per_second:.2f}" for figure in figures))
-    table.add_row("MiB at most", *(mebibytes(figure.peak_bytes) for figure in figures))
-    table.add_row("plain / this", *(f"{figure.ratio:.2f}" for figure in figures))
-    if not about["gpu"]:
-        table.add_row("CPU time", *(f"{1e3 * figure.processor_seconds:.0f}" for figure in figures))
-        table.add_row("plain / this", *(f"{figure.processor_ratio:.2f}" for figure in figures))
+        total, stages = figure.seconds["total"], [figure.seconds.get(stage, 0.0) for stage in ("encode", "predict")]
+        table.add_row(
+            figure.name,
+            *(f"{1e3 * seconds:.0f}" for seconds in (*stages, total - sum(stages), total)),
+            mebibytes(figure.peak_bytes),
+            f"{figure.ratio:.2f}",
+            f"{1e3 * figure.processor_seconds:.0f}",
+            f"{figure.processor_ratio:.2f}",
+        )
     return table

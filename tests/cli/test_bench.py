@@ -38,7 +38,17 @@ def test_stream_tells_every_way_and_that_they_agree(tmp_path, capsys):
         assert way["estimates_per_second"] == pytest.approx(1 / way["seconds"]["total"])
         assert {"encode", "predict", "align", "motion", "fuse"} <= set(way["seconds"])
     assert ways[PLAIN]["ratio"] == 1
-    assert "plain / this" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert all(name.split()[-1] in said for name in ways)
+
+
+def test_stream_tells_the_best_engine_of_an_export_beside(tmp_path):
+    folder, shape = tmp_path / "exported", ["--window", "2", "--size", "28x42"]
+    assert main(["export", "vdpm-mini", *shape, "--out", str(folder)]) == 0
+    figures = told(tmp_path, "stream", "--window", "2", "--repeats", "1", "--exported", str(folder))
+    ways = {way["name"]: way["difference"] for way in figures["paths"]}
+    assert set(ways) == {*LISTENERS, *(f"{name}, best engine" for name in LISTENERS), PLAIN}
+    assert max(ways.values()) <= TOLERANCE
 
 
 def test_the_plain_way_uses_nothing_of_earlier_windows(engine):
