@@ -305,19 +305,19 @@ def _median_ratio(plain: Sequence[float], live: Sequence[float]) -> float:
 
 
 def _table(figures: list[Figure], options: Options, about: dict[str, Any]) -> Table:
-    title = f"{options.model}, {options.window} frames of {options.size}, milliseconds a frame\n{described(about)}"
+    title = f"{options.model}, {options.window} frames of {options.size}, milliseconds a frame; ratio: plain / this\n{described(about)}"
     table = Table(title=title)
     table.add_column("listened to")
-    for name in ("encode", "predict", "rest", "total", "MiB", "plain/this", "CPU time", "plain/this"):
+    for name in ("encode", "predict", "rest", "total", "ratio", "CPU", "ratio", "MiB"):
         table.add_column(name, justify="right")
     for figure in figures:
         total, stages = figure.seconds["total"], [figure.seconds.get(stage, 0.0) for stage in ("encode", "predict")]
         table.add_row(
             figure.name,
             *(f"{1e3 * seconds:.0f}" for seconds in (*stages, total - sum(stages), total)),
-            mebibytes(figure.peak_bytes),
             f"{figure.ratio:.2f}",
             f"{1e3 * figure.processor_seconds:.0f}",
             f"{figure.processor_ratio:.2f}",
+            mebibytes(figure.peak_bytes),
         )
     return table
