@@ -305,8 +305,8 @@ def _median_ratio(plain: Sequence[float], live: Sequence[float]) -> float:
 
 
 def _table(figures: list[Figure], options: Options, about: dict[str, Any]) -> Table:
-    title = f"{options.model}, {options.window} frames of {options.size}, milliseconds a frame; ratio: plain / this\n{described(about)}"
-    table = Table(title=title)
+    title = f"{options.model}, {options.window} frames of {options.size}, milliseconds a frame; ratio: plain / this"
+    table = Table(title=f"{title}\n{described(about)}")
     table.add_column("listened to")
     for name in ("encode", "predict", "rest", "total", "ratio", "CPU", "ratio", "MiB"):
         table.add_column(name, justify="right")
