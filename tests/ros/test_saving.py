@@ -2,6 +2,7 @@
 """The map goes into one folder, whole or not at all."""
 
 import resource
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -51,26 +52,27 @@ def test_a_folder_that_is_none_is_told(estimate, tmp_path):
         save_map(tmp_path / "file", estimate, "map")
 
 
-@pytest.fixture
+@contextmanager
 def little_room():
-    """A disk that takes 2000 bytes a file, as far as this process can tell."""
+    """A disk that takes 2000 bytes a file, as far as this process can tell, pytest too: no longer than needed."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (2000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
-def test_a_full_disk_is_told_and_leaves_nothing_behind(estimate, tmp_path, little_room):
-    with pytest.raises(DpmError, match=r"cannot be written .*make room"):
+def test_a_full_disk_is_told_and_leaves_nothing_behind(estimate, tmp_path):
+    with little_room(), pytest.raises(DpmError, match=r"cannot be written .*make room"):
         save_map(tmp_path, estimate, "map")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_map_that_was_saved_before_outlives_a_full_disk(estimate, tmp_path, request):
+def test_a_map_that_was_saved_before_outlives_a_full_disk(estimate, tmp_path):
     save_map(tmp_path, estimate, "map")
     (path,) = tmp_path.iterdir()
     before = path.read_bytes()
-    request.getfixturevalue("little_room")
-    with pytest.raises(DpmError):
+    with little_room(), pytest.raises(DpmError):
         save_map(tmp_path, estimate, "map")
     assert path.read_bytes() == before
