@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -130,6 +130,7 @@ def replay(config: DemoConfig) -> dict[str, str]:
     """Play the bag, and give what the node says of itself when it has answered everything."""
     listener = Listener()
     listener.wait(lambda status: status["state"] == "active", "the node to start", 120)
+    listener.wait(lambda _: listener.read_by_somebody(OUTPUTS), "the recorder to listen", 120)
     # The node and the recorder each want the images and their calibration.
     command = [sys.executable, "-m", "dpm_ros.replay", str(config.bag), "--rate", str(config.rate), "--wait-for", "4"]
     subprocess.run(command, check=True)
@@ -150,6 +151,10 @@ class Listener:
     def _hear(self, message: DiagnosticArray) -> None:
         for status in message.status:
             self._status = {item.key: item.value for item in status.values}
+
+    def read_by_somebody(self, topics: Iterable[str]) -> bool:
+        """Whether each has a reader."""
+        return all(self._node.count_subscribers(topic) for topic in topics)
 
     def wait(self, until: Callable[[dict[str, str]], bool], what: str, seconds: float) -> dict[str, str]:
         """The first status for which `until` holds."""
