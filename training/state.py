@@ -113,8 +113,8 @@ class TrainState:
         if self.average is not None:
             result |= {f"average.{k}": v for k, v in get_model_state_dict(self.average, options=_WHOLE).items()}
         moments: dict[str, Any] = dict(get_optimizer_state_dict(self.network, self.optimiser, options=_WHOLE))
-        self._groups = moments["param_groups"]
-        for name, moment in moments["state"].items():
+        self._groups = moments.get("param_groups", [])  # none on processes that get nothing
+        for name, moment in moments.get("state", {}).items():
             result |= {f"moments.{key}.{name}": value for key, value in moment.items()}
         return result
 
