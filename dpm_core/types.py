@@ -204,6 +204,8 @@ class Estimate:
         scene_flow: [H, W, 3] float32, map units per second, NaN where motion is unknown.
         motion_known: whether the window was long enough to see motion.
         cloud: every view of the window fused at `stamp_ns`.
+        cloud_known: whether the cloud was asked for; where not, it is empty.
+        cloud_motion_known: whether velocities and flags of all its points are known, those of older frames too.
         seconds: wall time of each stage, by name.
         scale: how lengths became metres; None where they are not.
         odometry: how the camera moves; None where no frame before it is in the window.
@@ -225,6 +227,8 @@ class Estimate:
     motion_known: bool
     cloud: Cloud
     seconds: dict[str, float]
+    cloud_known: bool = True
+    cloud_motion_known: bool = True
     scale: MetricScale | None = None
     odometry: Odometry | None = None
     odom_from_camera: Float64 | None = None

@@ -114,6 +114,8 @@ class Mapper:
             scene_flow=_flow(motion, now, map_from_window).cpu().numpy(),
             motion_known=motion.known,
             cloud=cloud,
+            cloud_known=window.wanted.cloud,
+            cloud_motion_known=motion.known and window.wanted.motion == "all",
             seconds=stages.seconds,
             scale=scale,
             odometry=odometry,

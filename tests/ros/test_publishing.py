@@ -67,19 +67,29 @@ def test_clouds_that_carry_velocity_need_all_motion():
 @pytest.mark.parametrize("topic", [*CLOUDS, "scene_flow", "tracks", "depth/image", "dynamic_mask"])
 def test_only_what_is_heard_is_sent(estimates, topic):
     publishing, ears = publisher(topic)
-    publishing.wanted()
     publishing.publish(estimates[-1])
     publishing.publish_map(estimates[-1])
     assert {name for name, ear in ears.items() if ear.heard} == {topic}
 
 
-@pytest.mark.parametrize("topic", CLOUDS)
-def test_who_comes_between_question_and_answer_gets_no_cloud_that_was_not_made(estimates, topic):
+@pytest.mark.parametrize("topic", [*CLOUDS, "scene_flow"])
+def test_who_comes_between_question_and_answer_gets_no_cloud_that_was_not_made(topic):
     publishing, ears = publisher()
-    publishing.wanted()
+    session = Session(OracleEngine(BallWorld(passing)))
+    estimates = [session.process(frame(index), publishing.wanted()) for index in range(20, 23)]
     ears[topic].listening = True
     publishing.publish(estimates[-1])
     assert ears[topic].heard == []
+
+
+@pytest.mark.parametrize("topic", ["points/static", "points/dynamic", "scene_flow"])
+def test_a_cloud_whose_motion_was_not_asked_for_is_not_divided_by_it(topic):
+    publishing, ears = publisher("points")
+    session = Session(OracleEngine(BallWorld(passing)))
+    estimates = [session.process(frame(index), publishing.wanted()) for index in range(20, 23)]
+    ears[topic].listening = True
+    publishing.publish(estimates[-1])
+    assert {name for name, ear in ears.items() if ear.heard} == {"points"}
 
 
 def test_a_map_is_sent_once_and_an_empty_one_when_it_is_forgotten(estimates):

@@ -82,7 +82,6 @@ class EstimatePublisher:
         self._frames = frames
         self._lock = threading.Lock()
         self._poses: deque[PoseStamped] = deque(maxlen=frames.path_length)
-        self._wanted = Wanted()
         self._drawn_ns: int | None = None
         self._stale: set[str] = set()
         self._map_ns: int | None = None
@@ -96,8 +95,7 @@ class EstimatePublisher:
         }
         whole = interface.POINTS.name in heard
         every_view_moves = bool(apart) or (whole and self._frames.cloud_motion)
-        self._wanted = Wanted(cloud=whole or bool(apart), motion="all" if every_view_moves else "newest")
-        return self._wanted
+        return Wanted(cloud=whole or bool(apart), motion="all" if every_view_moves else "newest")
 
     def forget(self) -> None:
         """A new map begins: the path ends here, what was drawn goes, and who has the old map gets an empty one."""
@@ -164,10 +162,10 @@ class EstimatePublisher:
             frames = self._frames
             return markers.flow_markers(header, cloud, frames.flow_seconds, frames.flow_lines, line_width(estimate))
 
-        if not self._wanted.cloud:
+        if not estimate.cloud_known:
             return
         self._send(interface.POINTS, lambda: message(lambda cloud: cloud))
-        if estimate.motion_known and self._wanted.motion == "all":
+        if estimate.cloud_motion_known:
             self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
             self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
             self._draw(interface.SCENE_FLOW, flow)
