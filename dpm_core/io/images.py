@@ -21,12 +21,25 @@ Pixels: TypeAlias = Union[bytes, bytearray, memoryview, "array[int]", UInt8]
 
 @dataclass(frozen=True)
 class Layout:
-    """How one encoding lies in memory, and what makes RGB of it."""
+    """How one encoding lies in memory, and what makes RGB of it.
+
+    Attributes:
+        channels: of one pixel, side by side in a row.
+        to_rgb: takes [rows, W, channels], or [rows, W] where there is one channel.
+        dtype: of one channel.
+        even_width: whether two pixels of a row share their colour.
+        half_height_colour: whether half as many rows of colour follow the rows of brightness: 2 x 2 pixels share one.
+    """
 
     channels: int
     to_rgb: Callable[[NDArray[Any]], UInt8]
     dtype: str = "u1"
     even_width: bool = False
+    half_height_colour: bool = False
+
+    def rows(self, height: int) -> int:
+        """Rows in memory of an image with `height` rows of pixels."""
+        return height * 3 // 2 if self.half_height_colour else height
 
 
 def _cvt(code: int) -> Callable[[NDArray[Any]], UInt8]:
@@ -57,6 +70,8 @@ _LAYOUTS: dict[str, Layout] = {
     "uyvy": _UYVY,
     "yuv422_yuy2": _YUYV,
     "yuyv": _YUYV,
+    "nv12": Layout(1, _cvt(cv2.COLOR_YUV2RGB_NV12), even_width=True, half_height_colour=True),
+    "nv21": Layout(1, _cvt(cv2.COLOR_YUV2RGB_NV21), even_width=True, half_height_colour=True),
     "bayer_rggb8": Layout(1, _cvt(cv2.COLOR_BayerRGGB2RGB)),
     "bayer_bggr8": Layout(1, _cvt(cv2.COLOR_BayerBGGR2RGB)),
     "bayer_gbrg8": Layout(1, _cvt(cv2.COLOR_BayerGBRG2RGB)),
@@ -78,7 +93,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian
         width: pixels a row.
         step: bytes a row, padding included.
         is_bigendian: byte order of encodings with more than one byte a channel.
-        data: at least step * height bytes; the last row's padding may be missing.
+        data: at least step * height bytes, half as many more for nv12 and nv21; the last row's padding may be missing.
 
     Returns:
         [height, width, 3] uint8, RGB, memory of its own.
@@ -91,7 +106,7 @@ def decode_image(encoding: str, height: int, width: int, step: int, is_bigendian
         raise DpmError(f"image encoding '{encoding}' is not known; send one of: {', '.join(ENCODINGS)}")
     rows = packed_rows(encoding, layout, height, width, step, data)
     dtype = np.dtype(layout.dtype).newbyteorder(">" if is_bigendian else "<")
-    pixels = rows.view(dtype).reshape(height, width, layout.channels)
+    pixels = rows.view(dtype).reshape(len(rows), width, layout.channels)
     native = pixels.astype(dtype.newbyteorder(_NATIVE), copy=False)
     return layout.to_rgb(native if layout.channels > 1 else native[..., 0])
 
@@ -131,7 +146,7 @@ _NATIVE = "<" if sys.byteorder == "little" else ">"
 
 
 def packed_rows(encoding: str, layout: Layout, height: int, width: int, step: int, data: Pixels) -> UInt8:
-    """[height, used bytes a row] uint8, padding cut off, contiguous.
+    """[layout.rows(height), used bytes a row] uint8, padding cut off, contiguous.
 
     Raises:
         DpmError: the sizes contradict each other.
@@ -142,15 +157,18 @@ def packed_rows(encoding: str, layout: Layout, height: int, width: int, step: in
         raise DpmError(f"image is {width} x {height}; it must have at least one pixel")
     if layout.even_width and width % 2:
         raise DpmError(f"image of encoding '{encoding}' is {width} pixels wide; this encoding needs an even width")
+    if layout.half_height_colour and height % 2:
+        raise DpmError(f"image of encoding '{encoding}' is {height} pixels high; this encoding needs an even height")
     if step < used:
         raise DpmError(f"image step is {step} bytes; {width} pixels of '{encoding}' need {used}")
-    needed = step * (height - 1) + used
+    rows = layout.rows(height)
+    needed = step * (rows - 1) + used
     if flat.size < needed:
         raise DpmError(
             f"image data is {flat.size} bytes; {width} x {height} '{encoding}' of step {step} needs {needed}"
         )
-    rows = np.lib.stride_tricks.as_strided(flat, (height, used), (step, 1), writeable=False)
-    return np.ascontiguousarray(rows)
+    padded = np.lib.stride_tricks.as_strided(flat, (rows, used), (step, 1), writeable=False)
+    return np.ascontiguousarray(padded)
 
 
 def declared_size(content: bytes) -> tuple[int, int]:

@@ -17,8 +17,8 @@ def rgb():
 
 
 def decode(encoding, pixels, *, padding=0, is_bigendian=False):
-    """Lay `pixels` [H, W, ...] out as a message with `padding` bytes a row, and read it back."""
-    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(H, -1)
+    """Lay `pixels` [rows, W, ...] out as a message with `padding` bytes a row, and read it back."""
+    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
     padded = np.pad(rows, ((0, 0), (0, padding)), constant_values=77)
     return decode_image(encoding, H, W, padded.shape[1], is_bigendian, padded.tobytes())
 
@@ -63,9 +63,27 @@ def test_yuv422_follows_bt601_studio_range(encoding, order):
     for place, plane in enumerate(order):
         packed[..., place] = planes[plane].pop(0)
 
-    y, cb, cr = 1.164 * (luma - 16), u.repeat(2, 1) - 128, v.repeat(2, 1) - 128
-    expected = np.stack([y + 1.596 * cr, y - 0.813 * cr - 0.391 * cb, y + 2.018 * cb], -1).clip(0, 255)
+    expected = bt601(luma, u.repeat(2, 1), v.repeat(2, 1))
     assert np.abs(decode(encoding, packed, padding=4) - expected).max() <= 1.5
+
+
+@pytest.mark.parametrize("padding", [0, 6])
+@pytest.mark.parametrize(("encoding", "order"), [("nv12", "UV"), ("nv21", "VU")])
+def test_nv12_has_one_colour_for_four_pixels_after_all_brightness(encoding, order, padding):
+    random = np.random.default_rng(4)
+    planes = dict(zip("UV", random.integers(96, 160, (2, H // 2, W // 2)), strict=True))
+    luma = random.integers(16, 236, (H, W))
+    colour = np.stack([planes[letter] for letter in order], -1).reshape(H // 2, W)
+    read = decode(encoding, np.concatenate([luma, colour]).astype(np.uint8), padding=padding)
+    u, v = (planes[letter].repeat(2, 0).repeat(2, 1) for letter in "UV")
+    assert read.shape == (H, W, 3)
+    assert np.abs(read - bt601(luma, u, v)).max() <= 1.5
+
+
+def bt601(luma, u, v):
+    """RGB of Y'CbCr in studio range, 16 to 235 (ITU-R BT.601); all [H, W]."""
+    y, cb, cr = 1.164 * (luma - 16), u - 128, v - 128
+    return np.stack([y + 1.596 * cr, y - 0.813 * cr - 0.391 * cb, y + 2.018 * cb], -1).clip(0, 255)
 
 
 @pytest.mark.parametrize("pattern", ["rggb", "bggr", "gbrg", "grbg"])
@@ -90,7 +108,7 @@ def test_the_last_rows_padding_may_be_missing(rgb):
     np.testing.assert_array_equal(decode_image("rgb8", H, W, W * 3 + 9, False, padded), rgb)
 
 
-@pytest.mark.parametrize("encoding", ["", "RGB8", "nv12", "32FC1", "16UC1", "garbage"])
+@pytest.mark.parametrize("encoding", ["", "RGB8", "nv24", "32FC1", "16UC1", "garbage"])
 def test_an_unknown_encoding_is_answered_with_the_known_ones(encoding):
     with pytest.raises(DpmError) as error:
         decode_image(encoding, H, W, W * 3, False, bytes(H * W * 3))
@@ -116,6 +134,13 @@ def test_contradicting_sizes_are_named(height, width, step, size, words):
 def test_half_a_colour_pair_is_refused():
     with pytest.raises(DpmError, match="even width"):
         decode_image("yuv422", 2, 3, 6, False, bytes(12))
+    with pytest.raises(DpmError, match="even height"):
+        decode_image("nv12", 3, 2, 2, False, bytes(12))
+
+
+def test_the_colour_of_nv12_may_not_be_missing():
+    with pytest.raises(DpmError, match="data is 48 bytes; 8 x 6 'nv12' of step 8 needs 72"):
+        decode_image("nv12", H, W, W, False, bytes(H * W))
 
 
 def encoded(rgb, extension):

@@ -29,12 +29,22 @@ def bayer(pattern):
     return np.tile(tile, (oracle.HEIGHT // 2, oracle.WIDTH // 2))
 
 
-def yuv422(order):
-    """Studio range of BT.601, as sensor_msgs says."""
+def yuv(order):
+    """Brightness and colour in this order: the studio range of BT.601, as sensor_msgs says."""
     ycrcb = cv2.cvtColor(PICTURE[:1, :1], cv2.COLOR_RGB2YCrCb)[0, 0].astype(float)
     y, cr, cb = 16 + ycrcb[0] * 219 / 255, *(128 + (ycrcb[1:] - 128) * 224 / 255)
-    pair = np.array([{"y": y, "u": cb, "v": cr}[letter] for letter in order]).round().astype(np.uint8)
-    return np.tile(pair, (oracle.HEIGHT, oracle.WIDTH // 2))
+    return np.array([{"y": y, "u": cb, "v": cr}[letter] for letter in order]).round().astype(np.uint8)
+
+
+def yuv422(order):
+    """Colour beside brightness: two pixels share one."""
+    return np.tile(yuv(order), (oracle.HEIGHT, oracle.WIDTH // 2))
+
+
+def yuv420(order):
+    """Colour after brightness: two by two pixels share one."""
+    luma = np.tile(yuv("y"), (oracle.HEIGHT, oracle.WIDTH))
+    return np.concatenate([luma, np.tile(yuv(order), (oracle.HEIGHT // 2, oracle.WIDTH // 2))])
 
 
 PIXELS = {
@@ -47,13 +57,15 @@ PIXELS = {
     "mono16": np.full(PICTURE.shape[:2], 80 * 257, "<u2"),
     "yuv422": yuv422("uyvy"),
     "yuv422_yuy2": yuv422("yuyv"),
+    "nv12": yuv420("uv"),
+    "nv21": yuv420("vu"),
     **{f"bayer_{pattern}8": bayer(pattern) for pattern in ("rggb", "bggr", "gbrg", "grbg")},
 }
 
 
 def encoded(stream, encoding, pixels, padding=0, **changes):
-    """The message of these pixels, [H, W, ...]."""
-    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(oracle.HEIGHT, -1)
+    """The message of these pixels, [rows, W, ...]."""
+    rows = np.ascontiguousarray(pixels).view(np.uint8).reshape(len(pixels), -1)
     rows = np.pad(rows, ((0, 0), (0, padding)), constant_values=255)
     return stream.message(encoding=encoding, step=rows.shape[1], data=rows.tobytes(), **changes)
 
@@ -77,7 +89,7 @@ def test_every_encoding_is_seen_in_its_own_colours(stream, encoding):
     assert_is_seen(stream, encoded(stream, encoding, PIXELS[encoding]), colour)
 
 
-@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono16"])
+@pytest.mark.parametrize("encoding", ["rgb8", "bgr8", "mono16", "nv12"])
 def test_padding_of_rows_is_not_seen(stream, encoding):
     colour = GREY if "mono" in encoding else COLOUR
     assert_is_seen(stream, encoded(stream, encoding, PIXELS[encoding], padding=7), colour)
@@ -88,7 +100,7 @@ def test_bytes_in_big_endian_order_are_read_so(stream):
     assert_is_seen(stream, encoded(stream, "rgb8", PICTURE, is_bigendian=1), COLOUR)
 
 
-@pytest.mark.parametrize("encoding", ["nv12", "garbage", "", "x" * 100_000])
+@pytest.mark.parametrize("encoding", ["nv24", "garbage", "", "x" * 100_000])
 def test_an_encoding_that_is_not_known_is_named_with_those_that_are(stream, encoding):
     stream.survives(stream.message(encoding=encoding), reason=UNREADABLE, words=f"image encoding '{encoding[:50]}")
 
