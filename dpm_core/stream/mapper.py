@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 
 from ..geometry.sim3 import Sim3
-from ..kernels import fuse_points
 from ..types import Cloud, Estimate, Frame, MetricScale, Odometry, Prediction
 from .calibration import calibrated
 from .chain import MapChain
 from .config import ScaleConfig, SessionConfig
+from .fusion import fused_cloud
 from .motion import Motion, motion_between, no_motion
 from .odometry import CameraOdometry
 from .scale import MetricMap, Sight
@@ -40,7 +40,7 @@ class Predicted:
         straight: what a pinhole camera would have seen of it.
         fit: how its image was brought to the network's size.
         stamps: of the window's S frames, oldest first, nanoseconds.
-        images: of these, [3, H, W] float32 in [0, 1] each.
+        colors: of these, [H, W, 3] uint8 each, RGB.
         prediction: the network's own, of the window.
         wanted: what of the estimate somebody listens to.
         config: the thresholds that count for this frame.
@@ -52,7 +52,7 @@ class Predicted:
     straight: Frame
     fit: Fit
     stamps: Sequence[int]
-    images: Sequence[Tensor]
+    colors: Sequence[Tensor]
     prediction: Prediction
     wanted: Wanted
     config: SessionConfig
@@ -95,11 +95,10 @@ class Mapper:
             measure = _median_depth(depth)
             motion = _motion(window, measure)
         with stages("fuse"):
-            cloud = _fuse(window, motion, map_from_window, measure) if window.wanted.cloud else Cloud.none()
+            cloud = _cloud(window, motion, map_from_window, measure) if window.wanted.cloud else Cloud.none()
         with stages("remember"):
-            colors = _bytes(window.images[now].movedim(0, -1))
             if window.wanted.motion != "none":
-                self._remember(window, depth, measure, motion, colors, map_from_window)
+                self._remember(window, depth, measure, motion, map_from_window)
 
         return Estimate(
             stamp_ns=frame.stamp_ns,
@@ -107,7 +106,7 @@ class Mapper:
             world_from_camera=map_from_window.pose(prediction.world_from_camera[now].double().cpu().numpy()),
             intrinsics=prediction.intrinsics[now].double().cpu().numpy(),
             unit="network" if scale is None else "m",
-            image=colors.cpu().numpy(),
+            image=window.colors[now].cpu().numpy(),
             depth=(map_from_window.scale * depth).cpu().numpy(),
             conf=prediction.own_conf[now].cpu().numpy(),
             dynamic=motion.dynamic[now].cpu().numpy(),
@@ -145,16 +144,14 @@ class Mapper:
         depth: Tensor,
         median_depth: float,
         motion: Motion,
-        colors: Tensor,
         map_from_window: Sim3,
     ) -> None:
         """Let the newest frame into the map of what stands still, and the tracks of what moves."""
         prediction, stamps, config = window.prediction, window.stamps, window.config
         if not prediction.times:
             return
-        view = newest_view(
-            stamps[-1], prediction, depth, motion.dynamic[-1], colors, map_from_window, config.min_confidence
-        )
+        dynamic, colors = motion.dynamic[-1], window.colors[-1]
+        view = newest_view(stamps[-1], prediction, depth, dynamic, colors, map_from_window, config.min_confidence)
         settled = motion.known and len(stamps) == config.window  # what moves slowly shows over a whole window
         if settled:
             self._static_map.see(view, map_from_window.scale * median_depth, config.map)
@@ -172,29 +169,10 @@ def _motion(window: Predicted, depth: float) -> Motion:
     return replace(motion, dynamic=prediction.dynamic_logit > 0)  # a head trained to know is better than a rule
 
 
-def _fuse(window: Predicted, motion: Motion, map_from_window: Sim3, depth: float) -> Cloud:
-    """All views' point maps at the newest instant as one cloud (V-DPM supplement §8)."""
-    images = torch.stack(list(window.images))
-    prediction, config = window.prediction, window.config
-    conf = prediction.conf[0]
-    trusted = (conf >= config.min_confidence).flatten().nonzero().squeeze(1)  # once: a mask is sought anew
-
-    def of_trusted(pixels: Tensor) -> Tensor:
-        return pixels.flatten(0, 2).index_select(0, trusted)
-
-    fused = fuse_points(
-        map_from_window.points(of_trusted(prediction.points[0])),
-        of_trusted(_bytes(images).movedim(1, -1)),
-        of_trusted(conf),
-        map_from_window.vectors(of_trusted(motion.velocity)),
-        of_trusted(motion.dynamic),
-        voxel=config.voxel * depth * map_from_window.scale,
-    )
-    return Cloud(
-        *(
-            array.cpu().numpy()
-            for array in (fused.points, fused.colors, fused.confidence, fused.velocity, fused.dynamic)
-        )
+def _cloud(window: Predicted, motion: Motion, map_from_window: Sim3, depth: float) -> Cloud:
+    config = window.config
+    return fused_cloud(
+        window.prediction, window.colors, motion, map_from_window, config.min_confidence, voxel=config.voxel * depth
     )
 
 
@@ -215,8 +193,3 @@ def _flow(motion: Motion, view: int, map_from_window: Sim3) -> Tensor:
     """[H, W, 3] map units per second, NaN where motion is unknown."""
     flow = map_from_window.vectors(motion.velocity[view])
     return flow if motion.known else torch.full_like(flow, torch.nan)
-
-
-def _bytes(image: Tensor) -> Tensor:
-    """[0, 1] float -> uint8."""
-    return (image * 255).round_().clamp_(0, 255).to(torch.uint8)

@@ -42,6 +42,7 @@ class Prepared:
         straight: what a pinhole camera would have seen.
         fit: how the image is brought to the network's size.
         image: [3, H, W] float32 in [0, 1], of that size, on the engine's device.
+        colors: [H, W, 3] uint8, the same in bytes.
         stages: how long it took.
     """
 
@@ -49,6 +50,7 @@ class Prepared:
     straight: Frame
     fit: Fit
     image: Tensor
+    colors: Tensor
     stages: Stages
 
 
@@ -110,7 +112,8 @@ class Session:
             straight = straightened(frame)
             camera_image = torch.from_numpy(straight.image).to(self.engine.device)
             image = prepare_images(camera_image[None], fit.resized, fit.origin, fit.size, filter=fit.filter)[0]
-        return Prepared(frame, straight, fit, image, stages)
+            colors = _bytes(image)
+        return Prepared(frame, straight, fit, image, colors, stages)
 
     @torch.inference_mode()
     def predict(self, prepared: Prepared, wanted: Wanted = EVERYTHING) -> Predicted:
@@ -122,7 +125,7 @@ class Session:
         frame, fit, stages = prepared.frame, prepared.fit, prepared.stages
         self._mend(self._window.break_before(frame), frame)
         with stages("encode"):
-            self._window.push(frame, prepared.image, self.engine.encode(prepared.image))
+            self._window.push(frame, prepared.colors, self.engine.encode(prepared.image))
         with stages("predict"):
             tokens = [seen.tokens for seen in self._window.seen]
             prediction = answer(self.engine, tokens, fit.size, wanted.request(len(tokens)))
@@ -133,7 +136,7 @@ class Session:
             straight=prepared.straight,
             fit=fit,
             stamps=self._window.stamps,
-            images=[seen.image for seen in self._window.seen],
+            colors=[seen.colors for seen in self._window.seen],
             prediction=prediction,
             wanted=wanted,
             config=self.config,
@@ -169,3 +172,8 @@ def _require_window(engine: Engine, window: int) -> None:
     longest = longest_window(engine)
     if longest is not None and window > longest:
         raise DpmError(f"{engine.name} sees at most {longest} frames at once, not {window}; use a window of {longest}")
+
+
+def _bytes(image: Tensor) -> Tensor:
+    """[3, H, W] in [0, 1] -> [H, W, 3] uint8."""
+    return (image * 255).round_().to(torch.uint8).movedim(0, -1).contiguous()

@@ -19,12 +19,12 @@ class Seen:
 
     Attributes:
         stamp_ns: the frame's own stamp.
-        image: [3, H, W] float32 in [0, 1], at the network's size.
+        colors: [H, W, 3] uint8, RGB, at the network's size.
         tokens: [P, C], the encoder's.
     """
 
     stamp_ns: int
-    image: Tensor
+    colors: Tensor
     tokens: Tensor
 
 
@@ -80,9 +80,9 @@ class Window:
             return Break.CALIBRATION
         return None
 
-    def push(self, frame: Frame, image: Tensor, tokens: Tensor) -> None:
-        """Let the newest frame in and the oldest out. image: [3, H, W], tokens: [P, C]."""
-        self._seen.append(Seen(frame.stamp_ns, image, tokens))
+    def push(self, frame: Frame, colors: Tensor, tokens: Tensor) -> None:
+        """Let the newest frame in and the oldest out. colors: [H, W, 3], tokens: [P, C]."""
+        self._seen.append(Seen(frame.stamp_ns, colors, tokens))
         self._last = frame
 
     def clear(self) -> None:
