@@ -26,6 +26,7 @@ class _Edge:
     stamps: list[int] = field(default_factory=list)
     poses: dict[int, Float64] = field(default_factory=dict)
     constant: Float64 | None = None
+    doubted: tuple[int, Float64] | None = None
 
     def at(self, stamp_ns: int) -> Float64 | None:
         if self.constant is not None:
@@ -39,7 +40,20 @@ class _Edge:
         earlier = self.stamps[after - 1]
         return _between(self.poses[earlier], self.poses[later], (stamp_ns - earlier) / (later - earlier))
 
-    def add(self, stamp_ns: int, pose: Float64) -> None:
+    def add(self, stamp_ns: int, pose: Float64) -> bool:
+        """Whether it was believed. One wrong stamp must not push out all that is right, nor block all that comes."""
+        if self.stamps and abs(stamp_ns - self.stamps[-1]) > _MEMORY_NS:
+            before, self.doubted = self.doubted, (stamp_ns, pose)
+            if before is None or abs(stamp_ns - before[0]) > _MEMORY_NS:
+                return False
+            self.stamps.clear()
+            self.poses.clear()
+            self._keep(*before)
+        self.doubted = None
+        self._keep(stamp_ns, pose)
+        return True
+
+    def _keep(self, stamp_ns: int, pose: Float64) -> None:
         if stamp_ns not in self.poses:
             insort(self.stamps, stamp_ns)
         self.poses[stamp_ns] = pose
@@ -57,7 +71,7 @@ class FrameTree:
     def __init__(self) -> None:
         self._edges: dict[str, _Edge] = {}
 
-    def add(self, parent: str, child: str, stamp_ns: int | None, parent_from_child: Float64) -> None:
+    def add(self, parent: str, child: str, stamp_ns: int | None, parent_from_child: Float64) -> bool:
         """Learn one pose.
 
         Args:
@@ -65,6 +79,10 @@ class FrameTree:
             child: another's.
             stamp_ns: when it was so; None where it always is.
             parent_from_child: [4, 4] rigid, metres.
+
+        Returns:
+            Whether it counts. A stamp more than ten seconds from the frame's newest one does not, until the next one
+            agrees: then time has jumped, and what was known of the frame goes.
 
         Raises:
             DpmError: the pose is not finite, a name is empty or both are one, or there are too many frames.
@@ -81,8 +99,8 @@ class FrameTree:
             edge = self._edges[child] = _Edge(parent)
         if stamp_ns is None:
             edge.constant = parent_from_child
-        else:
-            edge.add(stamp_ns, parent_from_child)
+            return True
+        return edge.add(stamp_ns, parent_from_child)
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64 | None:
         """target_from_source at a stamp, [4, 4]; None where the two are not joined, or not at that time."""

@@ -101,6 +101,26 @@ def test_only_ten_seconds_are_kept():
     assert tree.lookup("odom", "base", 90 * SECOND) is not None
 
 
+@pytest.mark.parametrize("wrong", [2**31 * SECOND, -(2**31) * SECOND, 20 * SECOND])
+def test_one_wrong_stamp_neither_pushes_out_nor_blocks_what_is_right(wrong):
+    tree = robot()
+    assert not tree.add("odom", "base", wrong, pose(x=99))
+    assert tree.lookup("odom", "base", 3 * SECOND)[0, 3] == pytest.approx(3)
+    assert tree.lookup("odom", "base", 4 * SECOND + 1) is None, "nothing leads to the wrong one"
+    assert tree.add("odom", "base", 5 * SECOND, pose(x=5))
+    assert tree.lookup("odom", "base", round(4.5 * SECOND))[0, 3] == pytest.approx(4.5)
+    assert not tree.add("odom", "base", wrong + SECOND, pose(x=99)), "what agrees must follow at once"
+
+
+@pytest.mark.parametrize("begin", [1000 * SECOND, -1000 * SECOND])
+def test_time_that_jumped_is_believed_once_a_second_stamp_agrees(begin):
+    tree = robot()
+    assert not tree.add("odom", "base", begin, pose(x=0))
+    assert tree.add("odom", "base", begin + SECOND, pose(x=1))
+    assert tree.lookup("odom", "base", begin + SECOND // 2)[0, 3] == pytest.approx(0.5)
+    assert tree.lookup("odom", "base", 3 * SECOND) is None
+
+
 def test_memory_is_bounded_whatever_comes():
     tree = FrameTree()
     for index in range(5000):

@@ -218,6 +218,18 @@ def test_odometry_is_that_of_the_camera(monkeypatch):
     np.testing.assert_allclose(heard.frames[1].odom_from_camera, odom_from_base(1) @ MOUNT, atol=1e-9)
 
 
+def test_odometry_of_the_far_future_is_named_and_what_comes_after_it_counts(monkeypatch):
+    heard = Heard(monkeypatch, base_from_camera=words(MOUNT))
+    heard.publish("odom", odometry(0))
+    wrong = odometry(1)
+    wrong.header.stamp.sec = 2**31 - 1
+    heard.send("odom", wrong)
+    heard.send("odom", odometry(1))
+    heard.image(1)
+    np.testing.assert_allclose(heard.frames[0].odom_from_camera, odom_from_base(1) @ MOUNT, atol=1e-9)
+    assert "more than 10 s from those before" in heard.faults["transform"]
+
+
 def test_odometry_that_no_frame_joins_to_the_camera_is_named_and_costs_no_wait(heard):
     heard.publish("odom", odometry(0))
     heard.image(0)

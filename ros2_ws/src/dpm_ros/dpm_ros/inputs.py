@@ -291,9 +291,16 @@ class Inputs:
 
     def _learn(self, parent: str, child: str, stamp_ns: int | None, pose: Any) -> None:
         try:
-            self._assembly.tree.add(parent, child, stamp_ns, pose)
+            believed = self._assembly.tree.add(parent, child, stamp_ns, pose)
         except DpmError as error:
             self._report("transform", str(error))
+        else:
+            if not believed:
+                self._report(
+                    "transform",
+                    f"stamp {stamp_ns} ns of '{child}' in '{parent}' is more than 10 s from those before; it is left "
+                    f"out until another one agrees",
+                )
 
 
 def _same_calibration(one: CameraInfo, other: CameraInfo) -> bool:
