@@ -20,7 +20,6 @@ from rclpy.clock import Clock, JumpThreshold, TimeJump
 from rclpy.clock_type import ClockType
 from rclpy.duration import Duration
 from rclpy.exceptions import ParameterException
-from rclpy.executors import SingleThreadedExecutor
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
 from rclpy.parameter import Parameter as RosParameter
 from std_srvs.srv import Trigger
@@ -33,6 +32,7 @@ from dpm_core.types import Estimate, Frame
 from . import conversions, interface, parameters
 from .diagnostics import Health, diagnostic_status
 from .ending import told_to_end
+from .executor import SturdyExecutor
 from .faults import FaultLog
 from .inputs import Inputs
 from .publishing import EstimatePublisher, Frames
@@ -107,6 +107,10 @@ class DpmNode(LifecycleNode):
         """End the worker and let go of the network; the node may be destroyed then."""
         self._stop()
         self._release()
+
+    def on_failed_callback(self, why: str) -> None:
+        """A callback raised, of this node or of rclpy; what it was called with is lost."""
+        self._faults.report("callback", why)
 
     def _transition(self, name: str, act: Callable[[], TransitionCallbackReturn]) -> TransitionCallbackReturn:
         try:
@@ -308,7 +312,7 @@ def main(argv: list[str] | None = None, engine_factory: EngineFactory = open_eng
 
 
 def _run(node: DpmNode) -> int:
-    executor = SingleThreadedExecutor()
+    executor = SturdyExecutor(node.on_failed_callback)
     executor.add_node(node)
     try:
         with told_to_end():
