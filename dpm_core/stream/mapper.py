@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..geometry.sim3 import Sim3
+from ..kernels import camera_depth
 from ..types import Cloud, Estimate, Frame, MetricScale, Odometry, Prediction
 from .calibration import calibrated
 from .chain import MapChain
@@ -178,8 +179,8 @@ def _cloud(window: Predicted, motion: Motion, map_from_window: Sim3, depth: floa
 
 def _depth(prediction: Prediction, view: int) -> Tensor:
     """[H, W] along the optical axis of a view at its own time, network units; NaN where it is not > 0."""
-    camera_from_world = torch.linalg.inv(prediction.world_from_camera[view])
-    depth: Tensor = prediction.own_points[view] @ camera_from_world[2, :3] + camera_from_world[2, 3]
+    one = slice(view, view + 1)
+    depth = camera_depth(prediction.own_points[one].contiguous(), prediction.world_from_camera[one].contiguous())[0]
     return depth.where(depth > 0, torch.nan)
 
 

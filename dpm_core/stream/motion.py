@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from ..kernels import pointmap_dynamic_mask
+from ..kernels import pointmap_dynamic_mask, scene_flow
 from ..types import Prediction
 from .config import SessionConfig
 
@@ -18,7 +18,7 @@ class Motion:
     """Every pixel's motion within the window, reference camera, network units.
 
     Attributes:
-        velocity: [S, H, W, 3] units per second; zero where a point is missing at one of the times.
+        velocity: [S, H, W, 3] units per second; NaN where a point is missing at one of the times.
         dynamic: [S, H, W] bool.
         known: whether the window spans time; where not, velocity is zero and nothing is dynamic.
     """
@@ -39,7 +39,7 @@ def motion_between(now: Tensor, past: Tensor, seconds: float, depth: float, conf
         config: the mask's thresholds (POMATO eq. 9: k × median).
     """
     dynamic = pointmap_dynamic_mask(now, past, factor=config.dynamic_factor, floor=config.dynamic_floor * depth)
-    velocity = (now - past).div_(seconds).nan_to_num_(0.0, 0.0, 0.0)
+    velocity = scene_flow(past, now, seconds=now.new_full((len(now),), seconds))
     return Motion(velocity, dynamic, known=True)
 
 

@@ -170,9 +170,9 @@ def _free_lattice(points: _Followed, view: View, spacing: int) -> Tensor:
 
 
 def _nothing(view: View, length: int) -> _Followed:
-    integers = torch.empty(0, dtype=torch.int64, device=view.points.device)
-    marks = _Marks(integers, integers, view.points.new_empty(0, 3))
-    return _Followed(integers, marks, marks, view.points.new_empty(length, 0, 3))
+    integers = torch.empty(0, dtype=torch.int64, device=view.depth.device)
+    marks = _Marks(integers, integers, view.depth.new_empty(0, 3))
+    return _Followed(integers, marks, marks, view.depth.new_empty(length, 0, 3))
 
 
 def _chosen(first: Tensor, one: _Marks, other: _Marks) -> _Marks:

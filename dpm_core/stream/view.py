@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -19,7 +20,8 @@ class View:
     Attributes:
         stamp_ns: the frame's own stamp.
         colors: [H, W, 3] uint8, RGB.
-        points: [H, W, 3] float32.
+        window_points: [H, W, 3] float32, in the window's coordinates.
+        map_from_window: places them in the map.
         depth: [H, W] float32 along the optical axis, NaN where there is none.
         conf: [H, W] float32, the network's confidence.
         trusted: [H, W] bool, what the network is sure enough of.
@@ -30,13 +32,19 @@ class View:
 
     stamp_ns: int
     colors: Tensor
-    points: Tensor
+    window_points: Tensor
+    map_from_window: Sim3
     depth: Tensor
     conf: Tensor
     trusted: Tensor
     dynamic: Tensor
     world_from_camera: Float64
     intrinsics: Float64
+
+    @cached_property
+    def points(self) -> Tensor:
+        """[H, W, 3] float32, map coordinates; made when it is first asked for, since tracks do without."""
+        return self.map_from_window.points(self.window_points)
 
     def project(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Where points fall in the image: u = K (R⁻¹ (X − t)), to the nearest pixel.
@@ -73,20 +81,21 @@ def newest_view(
     Args:
         stamp_ns: of the frame.
         prediction: of the window.
-        depth: [H, W] of the frame, network units, NaN where there is none.
+        depth: [H, W] of the frame, network units, NaN where its point is not finite or not before the camera.
         dynamic: [H, W] bool, of the frame.
         colors: [H, W, 3] uint8, of the frame.
         map_from_window: of this window.
         min_confidence: what the network trusts less is not trusted.
     """
-    points, conf = map_from_window.points(prediction.own_points[-1]), prediction.own_conf[-1]
+    conf = prediction.own_conf[-1]
     return View(
         stamp_ns=stamp_ns,
         colors=colors,
-        points=points,
+        window_points=prediction.own_points[-1],
+        map_from_window=map_from_window,
         depth=map_from_window.scale * depth,
         conf=conf,
-        trusted=(conf >= min_confidence) & depth.isfinite() & points.isfinite().all(-1),
+        trusted=(conf >= min_confidence) & depth.isfinite(),
         dynamic=dynamic,
         world_from_camera=map_from_window.pose(prediction.world_from_camera[-1].double().cpu().numpy()),
         intrinsics=prediction.intrinsics[-1].double().cpu().numpy(),
