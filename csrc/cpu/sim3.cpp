@@ -18,3 +18,8 @@ void dpm::cpu::sim3_moments(const Sim3Moments& op) {
   }
   op.write(sums);
 }
+
+void dpm::cpu::sim3_residuals(const Sim3Residuals& op) {
+#pragma omp parallel for simd schedule(static) if (op.columns() > 1 << 14)
+  for (std::int64_t i = 0; i < op.columns(); ++i) op(i);
+}

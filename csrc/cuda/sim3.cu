@@ -45,4 +45,6 @@ void sim3_moments(const Sim3Moments& op, void* stream_handle) {
   check(cudaGetLastError());
 }
 
+void sim3_residuals(const Sim3Residuals& op, void* stream) { launch(op, stream); }
+
 }  // namespace dpm::cuda

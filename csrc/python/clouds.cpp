@@ -45,6 +45,12 @@ Camera camera_from(Capsule world_from_camera, Capsule intrinsics) {
   return camera;
 }
 
+/// The scaled rotation and translation [3, 4] of a similarity [4, 4].
+void similarity_from(Capsule estimate, double* rows) {
+  const auto similarity = numbers<16>("estimate", estimate);
+  std::copy_n(similarity.begin(), 12, rows);
+}
+
 std::pair<py::dict, int> cloud_layout(bool colors, bool confidence, bool velocity, bool dynamic) {
   const CloudLayout layout{colors, confidence, velocity, dynamic};
   py::dict offsets;
@@ -114,22 +120,27 @@ void bind_clouds(py::module_& m) {
           return run(op, Device(points, stream), DPM_LAUNCHERS(pack_cloud));
         });
 
-  m.def("sim3_moments", [](Capsule source, Capsule target, Capsule weight, OptionalCapsule estimate, double radius,
-                           Capsule partial, Capsule moments, Stream stream) {
-    Sim3Moments op{view<const float, 2>(source),
-                   view<const float, 2>(target),
-                   view<const float, 1>(weight),
-                   estimate.has_value(),
-                   {},
-                   radius,
-                   view<double, 2>(partial),
-                   view<double, 1>(moments)};
-    if (estimate) {
-      const auto similarity = numbers<16>("estimate", *estimate);
-      std::copy_n(similarity.begin(), 12, op.estimate);
-    }
+  py::enum_<Loss>(m, "Loss").value("square", Loss::kSquare).value("huber", Loss::kHuber).value("cauchy", Loss::kCauchy);
+
+  m.def("sim3_moments", [](Capsule source, Capsule target, Capsule weight, Loss loss, OptionalCapsule estimate,
+                           double radius, Capsule partial, Capsule moments, Stream stream) {
+    Sim3Moments op{
+        view<const float, 2>(source), view<const float, 2>(target), view<const float, 1>(weight), loss, {}, radius,
+        view<double, 2>(partial),     view<double, 1>(moments)};
+    if (estimate) similarity_from(*estimate, op.estimate);
     run(op, Device(source, stream), DPM_LAUNCHERS(sim3_moments));
   });
+
+  m.def("sim3_residuals",
+        [](Capsule source, Capsule target, Capsule weight, Capsule estimate, Capsule residuals, Stream stream) {
+          Sim3Residuals op{view<const float, 2>(source),
+                           view<const float, 2>(target),
+                           view<const float, 1>(weight),
+                           {},
+                           view<float, 1>(residuals)};
+          similarity_from(estimate, op.estimate);
+          run(op, Device(source, stream), DPM_LAUNCHERS(sim3_residuals));
+        });
 
   m.def("project_zbuffer", [](Capsule points, Capsule world_from_camera, Capsule intrinsics, Capsule nearest,
                               Capsule depth, Capsule index, Stream stream) {

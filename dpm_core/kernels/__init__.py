@@ -6,7 +6,7 @@ from .images import prepare_images
 from .masks import flow_dynamic_mask, occlusion_mask, pointmap_dynamic_mask
 from .motion import camera_depth, scene_flow
 from .pack import CloudField, CloudLayout, cloud_layout, pack_cloud
-from .sim3 import Sim3Moments, sim3_moments
+from .sim3 import Sim3Moments, sim3_moments, sim3_residuals
 from .unproject import unproject_depth
 from .visibility import ZBuffer, project_zbuffer, seen_through
 from .voxel_map import VoxelMap
@@ -30,5 +30,6 @@ __all__ = [
     "scene_flow",
     "seen_through",
     "sim3_moments",
+    "sim3_residuals",
     "unproject_depth",
 ]

@@ -64,11 +64,48 @@ def test_a_third_of_gross_errors_does_not_matter_to_the_robust_form():
     np.testing.assert_allclose(found.rotation, truth.rotation, atol=2e-3)
 
 
+def plain_robust(source, target, weights, rounds):
+    """The same reweighting in torch and float64, step by step."""
+    keep = torch.isfinite(source).all(-1) & torch.isfinite(target).all(-1) & (weights > 0)
+    source, target, weights = (array[keep].double() for array in (source, target, weights))
+    found = weighted_sim3(source, target, weights)
+    for _ in range(rounds):
+        residual = (target - found.points(source)).norm(dim=-1)
+        found = weighted_sim3(source, target, weights / (1 + (residual / (2 * residual.median())).square()))
+    return found
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(10, 400))
+def test_the_robust_form_equals_its_plain_steps(seed, count):
+    random = np.random.default_rng(seed)
+    truth, source = random_sim3(random), torch.from_numpy(random.normal(1, 1, (count, 3))).float()
+    target = truth.points(source) + torch.from_numpy(random.standard_t(2, (count, 3))).float() * 0.05 * truth.scale
+    weights = torch.from_numpy(random.uniform(-0.1, 1, count)).float()
+    source[random.random(count) < 0.05, 1] = torch.nan
+    target[random.random(count) < 0.05, 0] = torch.inf
+    close(robust_sim3(source, target, weights), plain_robust(source, target, weights, rounds=4), 1e-6)
+
+
+def test_far_from_the_origin_the_robust_form_is_as_good():
+    random = np.random.default_rng(2)
+    source = torch.from_numpy(random.normal(0, 1, (3000, 3))).float()
+    truth = Sim3(1.5, random_sim3(random).rotation, np.array([1000.0, -2000.0, 500.0]))
+    found = robust_sim3(source, truth.points(source), torch.ones(3000))
+    assert found.scale == pytest.approx(truth.scale, rel=1e-5)
+    np.testing.assert_allclose(found.rotation, truth.rotation, atol=1e-5)
+    np.testing.assert_allclose(found.translation, truth.translation, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     "points",
-    [torch.zeros(10, 3), torch.arange(10.0)[:, None] * torch.tensor([[1.0, 2, 3]]), torch.empty(0, 3)],
-    ids=["one place", "a line", "nothing"],
+    [
+        torch.zeros(10, 3),
+        torch.tensor([[0.1, -7.3, 5.7]]).expand(1000, 3),
+        torch.arange(10.0)[:, None] * torch.tensor([[1.0, 2, 3]]),
+        torch.empty(0, 3),
+    ],
+    ids=["the origin", "one place", "a line", "nothing"],
 )
 def test_says_when_points_determine_nothing(points):
     with pytest.raises(DegenerateError):
-        robust_sim3(points, points, torch.ones(len(points)))
+        robust_sim3(points, points, torch.rand(len(points), generator=torch.Generator().manual_seed(0)))

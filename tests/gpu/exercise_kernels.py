@@ -39,6 +39,7 @@ def main() -> None:
         kernels.pack_cloud(cloud, colors, organized=organized)
         kernels.pack_cloud(cloud, colors, confidence, velocity, dynamic, organized=organized)
     kernels.sim3_moments(cloud, velocity, confidence)
+    kernels.sim3_residuals(cloud, velocity, confidence, estimate=torch.eye(4))
     kernels.project_zbuffer(cloud, pose, intrinsics, size=(height, width))
     kernels.seen_through(cloud, depth[0], pose, intrinsics)
     torch.cuda.synchronize()

@@ -201,12 +201,19 @@ def test_pack_cloud_into_host_memory(pinned):
 
 
 @some
-@given(seed=seeds, size=st.integers(0, 5000), robust=st.booleans())
-def test_sim3_moments(seed, size, robust):
+@given(seed=seeds, size=st.integers(0, 5000), loss=st.sampled_from([None, "huber", "cauchy"]))
+def test_sim3_moments(seed, size, loss):
     source, _, weight, target, _ = cloud(seed, size)
-    options = dict(estimate=torch.eye(4), radius=0.5) if robust else {}
+    options = dict(estimate=torch.eye(4), radius=0.5, loss=loss) if loss else {}
     for on_cpu, on_cuda in zip(*both(kernels.sim3_moments, source, target, weight, **options), strict=True):
         torch.testing.assert_close(on_cuda, on_cpu, rtol=1e-9, atol=1e-12, equal_nan=True)
+
+
+@some
+@given(seed=seeds, size=st.integers(0, 5000))
+def test_sim3_residuals(seed, size):
+    source, _, weight, target, _ = cloud(seed, size)
+    assert_same(both(kernels.sim3_residuals, source, target, weight, estimate=torch.eye(4)))
 
 
 @some

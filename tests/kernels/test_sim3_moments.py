@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dpm_core.kernels import sim3_moments
+from dpm_core.kernels import sim3_moments, sim3_residuals
 
 
 def pairs(seed, size):
@@ -26,13 +26,20 @@ def parts(moments):
     return moments.weight, *means, moments.covariance, moments.source_variance, moments.target_variance, moments.pairs
 
 
-def reference(source, target, weight, estimate=None, radius=None):
+ESTIMATE = np.array([[0, -1.5, 0, -4], [1.5, 0, 0, -4], [0, 0, 1.5, -4], [0, 0, 0, 1]])
+LOSSES = {
+    "huber": lambda residual, radius: np.minimum(1, radius / np.maximum(residual, 1e-300)),
+    "cauchy": lambda residual, radius: 1 / (1 + (residual / radius) ** 2),
+}
+
+
+def reference(source, target, weight, estimate=None, radius=None, loss="huber"):
     """Textbook weighted moments in float64, means first."""
     good = np.isfinite(source).all(1) & np.isfinite(target).all(1) & np.isfinite(weight) & (weight > 0)
     a, b, w = (array[good].astype(np.float64) for array in (source, target, weight))
     if estimate is not None:
         residual = np.linalg.norm(b - (a @ estimate[:3, :3].T + estimate[:3, 3]), axis=1)
-        w = w * np.minimum(1, radius / np.maximum(residual, 1e-300))
+        w = w * LOSSES[loss](residual, radius)
     if not len(w):
         return 0.0, *[np.full(shape, np.nan) for shape in ((3,), (3,), (3, 3), (), ())], 0
     a_mean, b_mean = np.average(a, 0, w), np.average(b, 0, w)
@@ -43,20 +50,28 @@ def reference(source, target, weight, estimate=None, radius=None):
 
 
 @settings(max_examples=50, deadline=None)
-@given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 700), robust=st.booleans())
-def test_equals_the_formula(seed, size, robust):
+@given(seed=st.integers(0, 2**32 - 1), size=st.integers(0, 700), loss=st.sampled_from([None, *LOSSES]))
+def test_equals_the_formula(seed, size, loss):
     arrays = pairs(seed, size)
     options = {}
-    if robust:
-        estimate = np.eye(4)
-        estimate[:3, 3] = [-4, -4, -4]
-        options = dict(estimate=estimate, radius=0.7)
+    if loss:
+        options = dict(estimate=ESTIMATE, radius=0.7, loss=loss)
     expected = reference(*arrays, **options)
-    if robust:
-        options["estimate"] = torch.from_numpy(estimate)
+    if loss:
+        options["estimate"] = torch.from_numpy(ESTIMATE)
     moments = sim3_moments(*map(torch.from_numpy, arrays), **options)
     for ours, theirs in zip(parts(moments), expected, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("size", [0, 1, 300, 50_000])
+def test_residuals_are_distances_to_where_the_estimate_takes_the_source(size):
+    source, target, weight = pairs(3, size)
+    good = np.isfinite(source).all(1) & np.isfinite(target).all(1) & np.isfinite(weight) & (weight > 0)
+    expected = np.linalg.norm(target - (source.astype(np.float64) @ ESTIMATE[:3, :3].T + ESTIMATE[:3, 3]), axis=1)
+    arrays = (torch.from_numpy(array) for array in (source, target, weight))
+    residuals = sim3_residuals(*arrays, estimate=torch.from_numpy(ESTIMATE))
+    np.testing.assert_allclose(residuals.numpy(), np.where(good, expected, np.nan), rtol=1e-6)
 
 
 def test_same_bytes_whatever_the_number_of_threads():
@@ -90,6 +105,7 @@ def test_the_closed_form_finds_the_similarity():
         (dict(weight=torch.zeros(4, dtype=torch.float64)), "weight must be torch.float32, not torch.float64"),
         (dict(radius=1.0), "estimate and radius must be given together"),
         (dict(estimate=torch.eye(4), radius=0.0), "radius must be finite and > 0, not 0.0"),
+        (dict(loss="welsch"), "loss must be one of huber, cauchy, not 'welsch'"),
         (dict(estimate=torch.eye(3), radius=1.0), r"estimate must be \[4, 4\], not \[3, 3\]"),
     ],
 )
@@ -97,3 +113,11 @@ def test_says_what_is_wrong(change, message):
     good = dict(source=torch.zeros(4, 3), target=torch.zeros(4, 3), weight=torch.ones(4))
     with pytest.raises((TypeError, ValueError), match=message):
         sim3_moments(**(good | change))
+
+
+def test_residuals_say_what_is_wrong():
+    points, nowhere = torch.zeros(4, 3), torch.full((4, 4), torch.nan)
+    with pytest.raises(ValueError, match=r"weight must be \[N\] \(N = 4 from source\), not \[5\]"):
+        sim3_residuals(points, points, torch.ones(5), estimate=torch.eye(4))
+    with pytest.raises(ValueError, match="estimate must be finite"):
+        sim3_residuals(points, points, torch.ones(4), estimate=nowhere)

@@ -28,6 +28,7 @@ void occlusion_mask(const OcclusionMask&);
 FuseResult fuse_points(const FusePoints&);
 std::int64_t pack_cloud(const PackCloud&);
 void sim3_moments(const Sim3Moments&);
+void sim3_residuals(const Sim3Residuals&);
 void project_zbuffer(const ProjectZbuffer&);
 void seen_through(const SeenThrough&);
 }  // namespace dpm::cpu
@@ -46,6 +47,7 @@ std::size_t fuse_scratch_bytes(std::int64_t points);
 FuseResult fuse_points(const FusePoints&, void* stream);
 std::int64_t pack_cloud(const PackCloud&, void* stream);
 void sim3_moments(const Sim3Moments&, void* stream);
+void sim3_residuals(const Sim3Residuals&, void* stream);
 void project_zbuffer(const ProjectZbuffer&, void* stream);
 void seen_through(const SeenThrough&, void* stream);
 
