@@ -41,9 +41,10 @@ class DataConfig:
 
 @dataclass(frozen=True)
 class OptimiserConfig:
-    """AdamW under a linear warm-up and a cosine.
+    """AdamW, or Muon beside it, under a linear warm-up and a cosine.
 
     Attributes:
+        matrices: what updates matrices, "adamw" as all papers here, or "muon"; everything else is AdamW's.
         lr: the highest rate.
         least_lr: the rate at the end.
         warmup: share of the run in which the rate rises.
@@ -54,6 +55,7 @@ class OptimiserConfig:
         ema: decay of the averaged weights a step, reached gradually; 0 keeps none.
     """
 
+    matrices: Literal["adamw", "muon"] = "adamw"
     lr: float = 1.5e-4
     least_lr: float = 1e-6
     warmup: float = 0.05
@@ -114,12 +116,16 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         """Refuse values that cannot be."""
-        choices = {"precision": ("fp32", "bf16"), "parallel": ("ddp", "fsdp")}
-        for name, allowed in choices.items():
-            if getattr(self, name) not in allowed:
-                raise DpmError(f"{name}={getattr(self, name)} is not possible; choose {' or '.join(allowed)}")
-        least = {"examples": 1, "optimiser.accumulate": 1, "optimiser.clip": 0, "keep": 1, "most_skipped": 1}
         plain = dict(_leaves(to_plain(self)))
+        choices = {
+            "precision": ("fp32", "bf16"),
+            "parallel": ("ddp", "fsdp"),
+            "optimiser.matrices": ("adamw", "muon"),
+        }
+        for name, allowed in choices.items():
+            if plain[name] not in allowed:
+                raise DpmError(f"{name}={plain[name]} is not possible; choose {' or '.join(allowed)}")
+        least = {"examples": 1, "optimiser.accumulate": 1, "optimiser.clip": 0, "keep": 1, "most_skipped": 1}
         for name, bound in least.items():
             if plain[name] < bound:
                 raise DpmError(f"{name}={plain[name]} is too small; it must be at least {bound}")

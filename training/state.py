@@ -34,6 +34,7 @@ from .adapters import called
 from .checkpoints import part
 from .config import RunConfig
 from .distributed import BLOCKS, World, replicated, shard
+from .optimisers import optimisers
 
 _WHOLE = StateDictOptions(full_state_dict=True, cpu_offload=True)
 
@@ -44,7 +45,7 @@ class TrainState:
     Attributes:
         network: the network itself; `wrapped` is what is called.
         average: the averaged network, or None.
-        optimiser: AdamW over what is not frozen.
+        optimisers: over what is not frozen.
     """
 
     def __init__(self, config: RunConfig, here: World) -> None:
@@ -63,12 +64,7 @@ class TrainState:
         else:
             self.wrapped = replicated(called(self.network), here)
         self.network.train()
-        self.optimiser = torch.optim.AdamW(
-            groups(self.network, config.optimiser.weight_decay),
-            lr=config.optimiser.lr,
-            betas=config.optimiser.betas,
-            fused=here.device.type == "cuda",
-        )
+        self.optimisers = optimisers(self.network, config, fused=here.device.type == "cuda")
 
     def clip(self, largest: float) -> Tensor:
         """Scale the gradient to at most a norm; returns what it was, on the device; 0 clips nothing."""
@@ -78,11 +74,17 @@ class TrainState:
 
     def update(self, rate: float, decay: float) -> None:
         """One step of the optimiser and of the average."""
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
-        self.optimiser.step()
+        for optimiser in self.optimisers:
+            for group in optimiser.param_groups:
+                group["lr"] = rate
+            optimiser.step()
         if self.average is not None:
             ema.update(self.average, self.network, decay)
+
+    def forget_gradients(self) -> None:
+        """After a step, taken or skipped."""
+        for optimiser in self.optimisers:
+            optimiser.zero_grad(set_to_none=True)
 
     def validated(self) -> nn.Module:
         """What is called to judge: the averaged network where there is one."""
@@ -112,7 +114,7 @@ class TrainState:
         }
         if self.average is not None:
             result |= {f"average.{k}": v for k, v in get_model_state_dict(self.average, options=_WHOLE).items()}
-        moments: dict[str, Any] = dict(get_optimizer_state_dict(self.network, self.optimiser, options=_WHOLE))
+        moments: dict[str, Any] = dict(get_optimizer_state_dict(self.network, self.optimisers, options=_WHOLE))
         self._groups = moments.get("param_groups", [])  # none on processes that get nothing
         for name, moment in moments.get("state", {}).items():
             result |= {f"moments.{key}.{name}": value for key, value in moment.items()}
@@ -129,7 +131,7 @@ class TrainState:
             DpmError: the checkpoint is of another network.
         """
         state: dict[str, dict[str, Tensor]] = {}
-        for key in ("step", "exp_avg", "exp_avg_sq"):
+        for key in ("step", "exp_avg", "exp_avg_sq", "momentum_buffer"):
             for name, value in part(tensors, f"moments.{key}.").items():
                 state.setdefault(name, {})[key] = value
         moments: dict[str, Any] = {"state": state, "param_groups": [dict(group) for group in plain]}
@@ -137,7 +139,7 @@ class TrainState:
             set_model_state_dict(self.network, dict(part(tensors, "model.")), options=_WHOLE)
             if self.average is not None:
                 set_model_state_dict(self.average, dict(part(tensors, "average.")), options=_WHOLE)
-            set_optimizer_state_dict(self.network, self.optimiser, moments, options=_WHOLE)
+            set_optimizer_state_dict(self.network, self.optimisers, moments, options=_WHOLE)
         except (RuntimeError, KeyError) as error:
             raise DpmError(
                 f"checkpoint is not of this network or optimiser ({_line(error)}); start a new run with another out"
@@ -192,15 +194,6 @@ def freeze(network: nn.Module, prefixes: Sequence[str]) -> None:
             raise DpmError(f"frozen '{prefix}' fits no parameter; they begin with {', '.join(known)}")
         for parameter in found:
             parameter.requires_grad_(False)
-
-
-def groups(network: nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """What is trained, in two groups: matrices decay, vectors and scalars (biases, norms, scales) do not."""
-    trained = [p for p in network.parameters() if p.requires_grad]
-    return [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def recompute(network: nn.Module) -> None:

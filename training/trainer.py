@@ -148,7 +148,7 @@ class Trainer:
             self._in_a_row = 0
         else:
             self._skip(used)
-        state.optimiser.zero_grad(set_to_none=True)
+        state.forget_gradients()
         progress.step += 1
         progress.position = used[-1].request.after
         progress.undecodable += sum(batch.undecodable for batch in used)

@@ -67,6 +67,42 @@ def test_a_run_stopped_and_resumed_is_the_run_that_was_not(tmp_path):
     assert_same(weights(whole.out), weights(parts.out))
 
 
+def test_a_run_under_muon_resumes_exactly_too(tmp_path):
+    def muon(out, **changes):
+        run = tiny_run(out, **changes)
+        return replace(run, optimiser=replace(run.optimiser, matrices="muon"))
+
+    class StopAt(Trainer):
+        def _step(self, *args):
+            super()._step(*args)
+            self.stop = self.progress.step == 4
+
+    trained(muon(tmp_path / "whole"))
+    StopAt(muon(tmp_path / "parts"), ALONE, WallSource(), [].append).run()
+    trained(muon(tmp_path / "parts"))
+    assert_same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+
+
+def test_a_step_of_muon_is_orthogonal_and_as_large_as_one_of_adamw(tmp_path):
+    run = tiny_run(tmp_path)
+    run = replace(run, optimiser=replace(run.optimiser, matrices="muon", weight_decay=0.0))
+    state = TrainState(run, ALONE)
+    name, matrix = next((n, p) for n, p in state.network.named_parameters() if n.endswith("attn.qkv.weight"))
+    before = matrix.detach().clone()
+    torch.manual_seed(0)
+    for parameter in state.network.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    state.update(1e-2, 0.0)
+    singular = torch.linalg.svdvals(matrix.detach() - before) / (1e-2 * 0.2 * max(matrix.shape) ** 0.5)
+    assert 0.5 < singular.min() < singular.max() < 1.3, name  # five steps of Newton and Schulz come so near to 1
+
+
+def test_muon_refuses_shards(tmp_path):
+    run = tiny_run(tmp_path)
+    with pytest.raises(DpmError, match="parallel=ddp"):
+        TrainState(replace(run, parallel="fsdp", optimiser=replace(run.optimiser, matrices="muon")), ALONE)
+
+
 def test_a_killed_run_resumed_is_the_run_that_was_not(tmp_path):
     """Killed at a moment that nobody chose; what it logged of steps that it repeats is not there twice."""
     command = [sys.executable, str(SCRIPT), str(tmp_path / "killed")]

@@ -96,7 +96,7 @@ def operations_a_frame(trainer: Trainer) -> float:
     counter = FlopCounterMode(display=False)
     with counter:
         trainer.losses(batch)["loss"].backward()
-    trainer.state.optimiser.zero_grad(set_to_none=True)
+    trainer.state.forget_gradients()
     return float(counter.get_total_flops()) / (len(request.examples) * request.length)
 
 
