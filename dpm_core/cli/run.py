@@ -85,22 +85,25 @@ def main(argv: list[str]) -> int:
 
 
 def _process(source: Source, session: Session, wanted: Wanted, results: Results, console: Console) -> None:
-    from ..stream import PredictionError, RepeatedStampError
+    from ..stream import Outcome, PredictionError, Reader, RepeatedStampError
 
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     breaks: Counter[str] = Counter()
+
+    def deliver(outcome: Outcome) -> None:
+        if outcome.broken is not None:
+            breaks[outcome.broken.value] += 1
+        try:
+            results.add(outcome.result())
+        except RepeatedStampError:
+            results.drop("repeated stamp")
+        except PredictionError:
+            results.drop("camera not finite")
+
     results.start()
-    with Progress(*columns, console=console) as progress:
+    with Progress(*columns, console=console) as progress, Reader(session, wanted) as reader:
         for frame in progress.track(source, total=source.length, description=source.name):
-            broken = session.break_before(frame)
-            if broken is not None:
-                breaks[broken.value] += 1
-            try:
-                results.add(session.process(frame, wanted))
-            except RepeatedStampError:
-                results.drop("repeated stamp")
-            except PredictionError:
-                results.drop("camera not finite")
+            reader.add(frame, deliver)
     results.tell(breaks=dict(breaks), promised=source.length)
 
 

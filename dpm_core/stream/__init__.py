@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .config import MapConfig, SessionConfig, TrackConfig
     from .live import Fault, LiveSession
+    from .pipeline import Outcome, Pipeline, Reader
     from .session import PredictionError, RepeatedStampError, Session
     from .statistics import Percentiles, Statistics
     from .wanted import Wanted
@@ -17,8 +18,11 @@ _MODULES = {
     "Fault": "live",
     "LiveSession": "live",
     "MapConfig": "config",
+    "Outcome": "pipeline",
     "Percentiles": "statistics",
+    "Pipeline": "pipeline",
     "PredictionError": "session",
+    "Reader": "pipeline",
     "RepeatedStampError": "session",
     "Session": "session",
     "SessionConfig": "config",
@@ -32,8 +36,11 @@ __all__ = [
     "Fault",
     "LiveSession",
     "MapConfig",
+    "Outcome",
     "Percentiles",
+    "Pipeline",
     "PredictionError",
+    "Reader",
     "RepeatedStampError",
     "Session",
     "SessionConfig",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A session with a thread of its own and room for one waiting frame: the newest wins, what is dropped is counted."""
+"""A session with threads of its own and room for one waiting frame: the newest wins, what is dropped is counted."""
 
 from __future__ import annotations
 
@@ -7,9 +7,12 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from ..types import Estimate, Frame
 from .config import SessionConfig
+from .lanes import Lanes
+from .pipeline import Outcome, Pipeline
 from .session import RepeatedStampError, Session
 from .statistics import Statistics, Tally
 from .wanted import Wanted
@@ -43,7 +46,9 @@ class _Waiting:
 
 
 class LiveSession:
-    """Runs `session` on a worker thread that calls `on_estimate` and `on_fault`.
+    """Runs `session` on a worker thread; `on_estimate` and `on_fault` are called on one other thread, in order.
+
+    So while a frame is with the network, the estimate of the one before is made and delivered (`Pipeline`).
 
     The drop policy: one frame may wait. A newer frame takes the place of the waiting one, which is counted under
     "overload". `reset` begins a new epoch: what waits or is in work belongs to the old one, counted under "reset".
@@ -55,9 +60,20 @@ class LiveSession:
         on_estimate: Callable[[Estimate], None],
         on_fault: Callable[[Fault], None],
         wanted: Callable[[], Wanted] = Wanted,
+        lanes: Lanes | None = None,
     ) -> None:
-        """wanted: what somebody listens to, asked anew for each frame; by default everything."""
+        """Begin.
+
+        Args:
+            session: makes the estimates.
+            on_estimate: takes each of them.
+            on_fault: takes what a person should hear of.
+            wanted: what somebody listens to, asked anew for each frame; by default everything.
+            lanes: by default what is best for the engine's device; the network's is the worker always.
+        """
         self._session = session
+        self._pipeline = Pipeline(session, lanes)
+        self._teller: threading.Thread | None = None
         self._on_estimate = on_estimate
         self._on_fault = on_fault
         self._wanted = wanted
@@ -107,20 +123,21 @@ class LiveSession:
                 self._tally.dropped["closed"] += 1
                 self._waiting = None
             self._changed.notify()
-        if threading.current_thread() is not self._worker:
+        if threading.current_thread() not in (self._worker, self._teller):
             self._worker.join(timeout)
         return not self._worker.is_alive()
 
     def _work(self) -> None:
         epoch = self._epoch
-        while (taken := self._take()) is not None:
-            waiting, config = taken
-            if config is not None:
-                self._session.configure(config)
-            if waiting.epoch != epoch:
-                self._session.reset()
-                epoch = waiting.epoch
-            self._process(waiting)
+        with self._pipeline:
+            while (taken := self._take()) is not None:
+                waiting, config = taken
+                if config is not None:
+                    self._session.configure(config)
+                if waiting.epoch != epoch:
+                    self._session.reset()
+                    epoch = waiting.epoch
+                self._look(waiting)
 
     def _take(self) -> tuple[_Waiting, SessionConfig | None] | None:
         with self._changed:
@@ -131,22 +148,25 @@ class LiveSession:
             config, self._config = self._config, None
             return waiting, config
 
-    def _process(self, waiting: _Waiting) -> None:
-        frame, begun = waiting.frame, time.perf_counter()
-        self._tell_of_break(frame)
-        try:
-            estimate = self._session.process(frame, self._wanted())
-        except RepeatedStampError as error:
-            self._drop(frame, "repeated stamp", str(error))
-        except Exception as error:  # whatever the network or a kernel raises, the stream must go on
-            self._session.reset()
-            self._drop(frame, type(error).__name__, " ".join(str(error).split()) or "no message", new_map=True)
-        else:
-            self._deliver(waiting, estimate, begun - waiting.since)
+    def _look(self, waiting: _Waiting) -> None:
+        queued = time.perf_counter() - waiting.since
+        prepare = partial(self._session.prepare, waiting.frame)
+        self._pipeline.add(waiting.frame, prepare, partial(self._tell, waiting, queued), self._wanted())
 
-    def _tell_of_break(self, frame: Frame) -> None:
-        broken = self._session.break_before(frame)
-        if broken is None or broken is Break.REPEATED:
+    def _tell(self, waiting: _Waiting, queued: float, outcome: Outcome) -> None:
+        self._teller = threading.current_thread()
+        if outcome.broken is not None:
+            self._tell_of_break(outcome.frame, outcome.broken)
+        if outcome.estimate is not None:
+            self._deliver(waiting, outcome.estimate, queued)
+        elif isinstance(outcome.error, RepeatedStampError):
+            self._drop(outcome.frame, "repeated stamp", str(outcome.error))
+        else:  # the stream goes on with a new map
+            said = " ".join(str(outcome.error).split()) or "no message"
+            self._drop(outcome.frame, type(outcome.error).__name__, said, new_map=True)
+
+    def _tell_of_break(self, frame: Frame, broken: Break) -> None:
+        if broken is Break.REPEATED:
             return
         new_map = broken is Break.BACKWARDS
         message = f"{broken.value}; {'a new map begins' if new_map else 'the window starts anew'}"

@@ -130,11 +130,11 @@ def test_twice_gives_the_same_bytes(recorded, written, tmp_path):
 
 
 MOMENTS = [
-    "dpm_core.stream.session:Session:process:2",  # before anything is saved
+    "dpm_core.stream.session:Session:predict:2",  # before anything is saved
     "dpm_ros.bags:BagWriter:finish:1",  # with a piece not complete
     "dpm_ros.bag_camera:BagCamera:_save:2",  # with frames done and not saved
     "dpm_ros.bags:BagWriter:_take_name:2",  # with a piece complete and without its name
-    "dpm_core.stream.session:Session:process:3",
+    "dpm_core.stream.session:Session:predict:3",
     "dpm_ros.bag_merge:_Inserted:after_image:5",  # with half of the bag written
     "dpm_ros.bags:BagWriter:_take_name:1",  # with all of it written
     *(0.05 * 3**attempt for attempt in range(3)),  # and whenever

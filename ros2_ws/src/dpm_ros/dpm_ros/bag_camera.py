@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rclpy.serialization import serialize_message
 
 from dpm_core.engines import Engine
 from dpm_core.io.source import Source
-from dpm_core.stream import Break, PredictionError, RepeatedStampError, Session
+from dpm_core.stream import Break, Outcome, PredictionError, Reader, RepeatedStampError, Session
 from dpm_core.stream.snapshot import read_snapshot, write_snapshot
 from dpm_core.types import Estimate, Frame
 
@@ -101,28 +102,28 @@ class BagCamera:
             return
         source.skip(self.count.frames)
         try:
-            for frame, last in _with_last(source):
-                self._process(frame, last)
-                if self.count.frames % save_every == 0:
-                    self._save()
-                advance()
+            with Reader(self._session, self._publishing.wanted()) as reader:
+                for number, (frame, last) in enumerate(_with_last(source), self.count.frames + 1):
+                    reader.add(frame, partial(self._take, last, advance))
+                    if number % save_every == 0:
+                        reader.drain()
+                        self._save()
             self.count.finished = True
             self._save()
         finally:
             if self._piece is not None:
                 self._piece.abandon()
 
-    def _process(self, frame: Frame, last: bool) -> None:
-        count = self.count
-        broken = self._session.break_before(frame)
+    def _take(self, last: bool, advance: Callable[[], None], outcome: Outcome) -> None:
+        count, broken = self.count, outcome.broken
         if broken is not None and broken is not Break.REPEATED:
             count.breaks[broken.value] += 1
         if broken is Break.BACKWARDS:
             self._publishing.forget()
         if count.frames == 0:
-            self._publishing.publish_world(frame.stamp_ns)
+            self._publishing.publish_world(outcome.frame.stamp_ns)
         try:
-            estimate = self._session.process(frame, self._publishing.wanted())
+            estimate = outcome.result()
         except RepeatedStampError:
             count.dropped["repeated stamp"] += 1
         except PredictionError:
@@ -135,6 +136,7 @@ class BagCamera:
             count.unit = estimate.unit
         self._write()
         count.frames += 1
+        advance()
 
     def _publish_map(self, estimate: Estimate, last: bool) -> None:
         """As often as the node does, by the images' time, and at the end."""
