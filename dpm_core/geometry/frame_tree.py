@@ -71,7 +71,7 @@ class FrameTree:
     def __init__(self) -> None:
         self._edges: dict[str, _Edge] = {}
 
-    def add(self, parent: str, child: str, stamp_ns: int | None, parent_from_child: Float64) -> bool:
+    def add(self, parent: str, child: str, stamp_ns: int | None, parent_from_child: Float64) -> str | None:
         """Learn one pose.
 
         Args:
@@ -81,8 +81,8 @@ class FrameTree:
             parent_from_child: [4, 4] rigid, metres.
 
         Returns:
-            Whether it counts. A stamp more than ten seconds from the frame's newest one does not, until the next one
-            agrees: then time has jumped, and what was known of the frame goes.
+            Why it does not count, or None where it does. What is constant stays so. A stamp more than ten seconds from
+            the frame's newest one waits for the next one to agree: then time has jumped, and what was known goes.
 
         Raises:
             DpmError: the pose is not finite, a name is empty or both are one, or there are too many frames.
@@ -95,12 +95,19 @@ class FrameTree:
         edge = self._edges.get(child)
         if edge is None and len(self._edges) >= _MOST_FRAMES:
             raise DpmError(f"there are more than {_MOST_FRAMES} frames; '{child}' is left out")
-        if edge is None or edge.parent != parent or (edge.constant is None) != (stamp_ns is not None):
-            edge = self._edges[child] = _Edge(parent)
         if stamp_ns is None:
-            edge.constant = parent_from_child
-            return True
-        return edge.add(stamp_ns, parent_from_child)
+            self._edges[child] = _Edge(parent, constant=parent_from_child)
+            return None
+        if edge is not None and edge.constant is not None:
+            return f"transform from '{child}' to '{parent}' is left out: '{child}' is fixed in '{edge.parent}'"
+        if edge is None or edge.parent != parent:
+            edge = self._edges[child] = _Edge(parent)
+        if edge.add(stamp_ns, parent_from_child):
+            return None
+        return (
+            f"transform from '{child}' to '{parent}' has the stamp {stamp_ns} ns, more than 10 s from those before; "
+            f"it is left out until another one agrees"
+        )
 
     def lookup(self, target: str, source: str, stamp_ns: int) -> Float64 | None:
         """target_from_source at a stamp, [4, 4]; None where the two are not joined, or not at that time."""

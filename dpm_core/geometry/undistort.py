@@ -19,13 +19,14 @@ COEFFICIENTS: dict[str, tuple[int, ...]] = {
     "rational_polynomial": (8, 12, 14),
     "equidistant": (4,),
 }
+_STRONGEST = 1e5  # coefficient: those of a narrow lens that were fitted to little reach thousands
 
 
 def check_lens(lens: Lens) -> None:
     """Refuse a lens that cannot be meant.
 
     Raises:
-        DpmError: the model is not known, or its coefficients are too many, too few or not finite.
+        DpmError: the model is not known, or its coefficients are too many, too few, not finite or beyond any lens.
     """
     if lens.model not in COEFFICIENTS:
         raise DpmError(f"distortion model '{lens.model}' is not known; choose one of: {', '.join(COEFFICIENTS)}")
@@ -35,6 +36,8 @@ def check_lens(lens: Lens) -> None:
         raise DpmError(f"distortion model '{lens.model}' has {len(lens.coefficients)} coefficients; it takes {asked}")
     if not np.isfinite(lens.coefficients).all():
         raise DpmError(f"distortion coefficients {lens.coefficients} are not finite; calibrate the camera anew")
+    if np.abs(lens.coefficients).max() > _STRONGEST:
+        raise DpmError(f"distortion coefficients {lens.coefficients} are of no lens; calibrate the camera anew")
 
 
 def undistort(image: UInt8, lens: Lens, intrinsics: Float64) -> UInt8:

@@ -12,6 +12,9 @@ from ..errors import DpmError
 from ..geometry.undistort import check_lens
 from ..types import Float64, Lens
 
+# In lengths of an image's longer side. From 179.8 to 0.006 degrees are seen; of a sensor a small part may be sent.
+_SHORTEST_FOCAL, _LONGEST_FOCAL, _FARTHEST_CENTRE = 1e-3, 1e4, 100.0
+
 _SAME_MODEL = {"": "plumb_bob", "fisheye": "equidistant"}
 
 
@@ -52,17 +55,19 @@ def read_calibration(message: Any) -> Calibration | None:
         None where the camera says that it is not calibrated (K is zero).
 
     Raises:
-        DpmError: a number is not finite or not positive, or the distortion cannot be meant.
+        DpmError: the camera matrix or the distortion cannot be meant, or the image has no pixels.
     """
     K, P, R = (_matrix(message, letter, shape) for letter, shape in (("k", (3, 3)), ("p", (3, 4)), ("r", (3, 3))))
     coefficients = tuple(float(each) for each in _field(message, "d"))
     if not K.any():
         return None
-    if not (np.isfinite(K).all() and K[0, 0] > 0 and K[1, 1] > 0 and K[2].tolist() == [0, 0, 1]):
-        raise DpmError(f"camera_info has the camera matrix {K.tolist()}; it is no calibration and is not used")
-    straight = P[:, :3] if _is_own(P, R) else K
     window = _Sent.of(message)
-    bent, straight = window.pixels(K), window.pixels(straight)
+    if 0 in window.size:
+        raise DpmError(f"camera_info is of {window.size[1]} x {window.size[0]} pixels; it is not used")
+    bent, own = window.pixels(K), window.pixels(P[:, :3])
+    if not _is_camera(bent, window.size):
+        raise DpmError(f"camera_info has the camera matrix {K.tolist()}; it is no calibration and is not used")
+    straight = own if _is_camera(own, window.size) and not _is_turned(R) else bent
     lens = None
     if any(coefficients):
         model = _SAME_MODEL.get(message.distortion_model, message.distortion_model)
@@ -96,11 +101,22 @@ class _Sent:
         return sent
 
 
-def _is_own(P: Float64, R: Float64) -> bool:
-    """Whether P is a camera matrix for this camera: R turns it to a stereo pair's common plane where it is not I."""
-    turned = R.any() and not np.allclose(R, np.eye(3))
-    usable = np.isfinite(P).all() and P[0, 0] > 0 and P[1, 1] > 0 and P[2, :3].tolist() == [0, 0, 1]
-    return bool(usable and not turned)
+def _is_camera(matrix: Float64, size: tuple[int, int]) -> bool:
+    """Whether a camera of any kind may have this matrix; size: (height, width) of its images."""
+    if not np.isfinite(matrix).all() or matrix[2].tolist() != [0, 0, 1]:
+        return False
+    focal, centre, longest = matrix.diagonal()[:2], matrix[:2, 2], max(size)
+    return bool(
+        (focal > _SHORTEST_FOCAL * longest).all()
+        and (focal < _LONGEST_FOCAL * longest).all()
+        and abs(matrix[0, 1]) <= focal[0]
+        and (abs(centre) <= _FARTHEST_CENTRE * longest).all()
+    )
+
+
+def _is_turned(R: Float64) -> bool:
+    """Whether P is not of this camera but of one that R turns, to a stereo pair's common plane."""
+    return bool(R.any() and not np.allclose(R, np.eye(3)))
 
 
 def _matrix(message: Any, letter: str, shape: tuple[int, int]) -> Float64:

@@ -104,21 +104,29 @@ def test_only_ten_seconds_are_kept():
 @pytest.mark.parametrize("wrong", [2**31 * SECOND, -(2**31) * SECOND, 20 * SECOND])
 def test_one_wrong_stamp_neither_pushes_out_nor_blocks_what_is_right(wrong):
     tree = robot()
-    assert not tree.add("odom", "base", wrong, pose(x=99))
+    assert "more than 10 s" in tree.add("odom", "base", wrong, pose(x=99))
     assert tree.lookup("odom", "base", 3 * SECOND)[0, 3] == pytest.approx(3)
     assert tree.lookup("odom", "base", 4 * SECOND + 1) is None, "nothing leads to the wrong one"
-    assert tree.add("odom", "base", 5 * SECOND, pose(x=5))
+    assert tree.add("odom", "base", 5 * SECOND, pose(x=5)) is None
     assert tree.lookup("odom", "base", round(4.5 * SECOND))[0, 3] == pytest.approx(4.5)
-    assert not tree.add("odom", "base", wrong + SECOND, pose(x=99)), "what agrees must follow at once"
+    assert tree.add("odom", "base", wrong + SECOND, pose(x=99)), "what agrees must follow at once"
 
 
 @pytest.mark.parametrize("begin", [1000 * SECOND, -1000 * SECOND])
 def test_time_that_jumped_is_believed_once_a_second_stamp_agrees(begin):
     tree = robot()
-    assert not tree.add("odom", "base", begin, pose(x=0))
-    assert tree.add("odom", "base", begin + SECOND, pose(x=1))
+    assert tree.add("odom", "base", begin, pose(x=0))
+    assert tree.add("odom", "base", begin + SECOND, pose(x=1)) is None
     assert tree.lookup("odom", "base", begin + SECOND // 2)[0, 3] == pytest.approx(0.5)
     assert tree.lookup("odom", "base", 3 * SECOND) is None
+
+
+def test_what_is_fixed_is_not_moved():
+    tree = robot()
+    assert "'camera' is fixed in 'mount'" in tree.add("odom", "camera", SECOND, pose(x=99))
+    assert tree.parent("camera") == "mount"
+    assert tree.add("base", "camera", None, pose(x=0.1)) is None
+    assert tree.parent("camera") == "base"
 
 
 def test_memory_is_bounded_whatever_comes():

@@ -80,6 +80,7 @@ def test_depth_goes_the_way_of_its_image_and_is_never_mixed(size):
         ("barrel", (0.1,), "distortion model 'barrel' is not known; choose one of: plumb_bob"),
         ("plumb_bob", (0.1,) * 8, "has 8 coefficients; it takes 4 or 5"),
         ("equidistant", (0.1, float("nan"), 0, 0), "not finite"),
+        ("equidistant", (0.1, 0, -1e300, 0), "of no lens"),
     ],
 )
 def test_a_lens_that_cannot_be_meant_is_refused(model, coefficients, words):

@@ -10,6 +10,13 @@ P = np.array([[28.0, 0, 16.5, 0], [0, 29.0, 12.5, 0], [0, 0, 1, 0]])
 NOT_FINITE = np.diag([np.nan, 1, 1])
 
 
+def no_camera(row, column, value):
+    """A camera matrix with one number that no camera has."""
+    matrix = K.copy()
+    matrix[row, column] = value
+    return matrix
+
+
 def info(matrix=K, **changes):
     message = camera_info(matrix)
     for name, value in changes.items():
@@ -50,7 +57,13 @@ def test_a_bent_image_becomes_that_of_the_projection_matrix(said, count, model):
 
 
 @pytest.mark.parametrize(
-    "other", [dict(p=np.zeros(12)), dict(p=P, r=[[0, 1, 0], [-1, 0, 0], [0, 0, 1]]), dict(p=P * np.nan)]
+    "other",
+    [
+        dict(p=np.zeros(12)),
+        dict(p=P, r=[[0, 1, 0], [-1, 0, 0], [0, 0, 1]]),
+        dict(p=P * np.nan),
+        dict(p=P * [[1e300], [1], [1]]),
+    ],
 )
 def test_a_projection_that_is_not_this_camera_s_own_is_left_aside(other):
     calibration = read_calibration(info(d=[0.1] * 5, **other))
@@ -65,6 +78,14 @@ def test_binning_and_region_are_those_of_the_image_that_is_sent():
     point = np.array([0.1, -0.05, 1.0])
     on_sensor, on_image = K @ point, calibration.intrinsics @ point
     np.testing.assert_allclose(on_image[:2], (on_sensor[:2] - [8, 4] + 0.5) / 2 - 0.5)
+
+
+def test_a_small_part_of_a_large_sensor_may_lie_far_from_the_axis():
+    """32 x 24 pixels of the corner of a sensor with 4000."""
+    matrix = np.array([[3000.0, 0, 2000], [0, 3000, 1500], [0, 0, 1]])
+    sent = region(x_offset=3968, y_offset=2976, height=24, width=32)
+    calibration = read_calibration(info(matrix, roi=sent))
+    np.testing.assert_allclose(calibration.intrinsics[:2, 2], [2000 - 3968, 1500 - 2976])
 
 
 def test_capital_letters_of_ros_1_are_read_too():
@@ -83,6 +104,13 @@ def test_capital_letters_of_ros_1_are_read_too():
     [
         (info(NOT_FINITE), "it is no calibration"),
         (info(K * [[-1], [1], [1]]), "it is no calibration"),
+        (info(no_camera(0, 0, 1e300)), "it is no calibration"),
+        (info(no_camera(1, 1, 1e-300)), "it is no calibration"),
+        (info(no_camera(0, 2, 1e6)), "it is no calibration"),
+        (info(no_camera(0, 1, 1e9)), "it is no calibration"),
+        (info(width=0), "of 0 x 24 pixels"),
+        (info(binning_x=2**32 - 1), "of 0 x 24 pixels"),
+        (info(roi=region(x_offset=2**32 - 1, height=24, width=32)), "it is no calibration"),
         (info(d=[np.nan] * 5), "not finite"),
         (info(d=[0.1] * 3), "3 coefficients"),
         (info(distortion_model="moon", d=[0.1]), "'moon' is not known"),

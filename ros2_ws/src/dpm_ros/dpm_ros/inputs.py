@@ -291,16 +291,11 @@ class Inputs:
 
     def _learn(self, parent: str, child: str, stamp_ns: int | None, pose: Any) -> None:
         try:
-            believed = self._assembly.tree.add(parent, child, stamp_ns, pose)
+            fault = self._assembly.tree.add(parent, child, stamp_ns, pose)
         except DpmError as error:
-            self._report("transform", str(error))
-        else:
-            if not believed:
-                self._report(
-                    "transform",
-                    f"stamp {stamp_ns} ns of '{child}' in '{parent}' is more than 10 s from those before; it is left "
-                    f"out until another one agrees",
-                )
+            fault = str(error)
+        if fault is not None:
+            self._report("transform", fault)
 
 
 def _same_calibration(one: CameraInfo, other: CameraInfo) -> bool:
