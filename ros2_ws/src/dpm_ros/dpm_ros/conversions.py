@@ -21,7 +21,7 @@ from dpm_core.geometry.frame_tree import pose_from
 from dpm_core.geometry.rotations import quaternion_from_rotation
 from dpm_core.io.depth import decode_depth
 from dpm_core.io.images import decode_compressed, decode_image
-from dpm_core.kernels import cloud_layout, pack_cloud
+from dpm_core.kernels import CloudLayout, cloud_layout, pack_cloud
 
 from . import bridge
 
@@ -138,17 +138,21 @@ def cloud_message(header: Header, cloud: Cloud, with_motion: bool) -> PointCloud
     data = array("B", bytes(len(cloud.points) * layout.step))
     written = len(pack_cloud(_tensor(cloud.points), _tensor(cloud.colors), *motion, out=data))
     del data[written:]
+    return points_message(header, layout, data)
 
+
+def points_message(header: Header, layout: CloudLayout, data: array[int]) -> PointCloud2:
+    """A message of the packed points of `data`, unorganised, all of them finite. data: whole points of the layout."""
     message = _assignable(PointCloud2)
     message.header = header
     message.height = 1
-    message.width = written // layout.step
+    message.width = len(data) // layout.step
     message.fields = [
         PointField(name=field.name, offset=field.offset, datatype=field.datatype, count=1) for field in layout.fields
     ]
     message.is_bigendian = False
     message.point_step = layout.step
-    message.row_step = written
+    message.row_step = len(data)
     message.is_dense = True
     message.data = data
     return message
