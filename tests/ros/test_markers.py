@@ -5,9 +5,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from dpm_ros import conversions
-from dpm_ros.markers import anew, flow_markers, track_markers
-from visualization_msgs.msg import Marker
+from dpm_ros import bags, conversions
+from dpm_ros.markers import flow_lines, marker_array, track_lines
+from plain_markers import plain
+from rclpy.serialization import deserialize_message, serialize_message
+from visualization_msgs.msg import Marker, MarkerArray
 
 from dpm_core.io.colors import HUES, track_colors
 from dpm_core.types import Cloud, Tracks
@@ -28,7 +30,7 @@ def cloud(count, moving):
 
 def test_a_line_of_flow_goes_from_where_a_point_is_to_where_it_will_be():
     moving = cloud(9, moving=4)
-    (marker,) = flow_markers(HEADER, moving, seconds=0.5, most=100, width=0.01).markers
+    (marker,) = plain(flow_lines(HEADER, moving, seconds=0.5, most=100, width=0.01)).markers
     assert (marker.type, marker.action, marker.header) == (Marker.LINE_LIST, Marker.ADD, HEADER)
     assert marker.scale.x == 0.01
     lines = positions(marker).reshape(-1, 2, 3)
@@ -38,7 +40,7 @@ def test_a_line_of_flow_goes_from_where_a_point_is_to_where_it_will_be():
 
 def test_of_many_lines_some_are_left_out_evenly():
     many = cloud(1000, moving=1000)
-    (marker,) = flow_markers(HEADER, many, seconds=1, most=11, width=1).markers
+    (marker,) = plain(flow_lines(HEADER, many, seconds=1, most=11, width=1)).markers
     begins = positions(marker)[::2]
     chosen = [int(np.abs(many.points - begin).sum(1).argmin()) for begin in begins]
     assert (len(chosen), chosen[0], chosen[-1]) == (11, 0, 999)
@@ -47,7 +49,7 @@ def test_of_many_lines_some_are_left_out_evenly():
 
 @pytest.mark.parametrize(("moving", "most"), [(0, 10), (5, 0)])
 def test_where_nothing_is_to_be_drawn_the_old_lines_go(moving, most):
-    (marker,) = flow_markers(HEADER, cloud(9, moving), seconds=1, most=most, width=1).markers
+    (marker,) = plain(flow_lines(HEADER, cloud(9, moving), seconds=1, most=most, width=1)).markers
     assert (marker.action, marker.points) == (Marker.DELETE, [])
 
 
@@ -60,7 +62,7 @@ def tracks():
 
 
 def test_a_track_is_a_strip_from_where_it_began(tracks):
-    strips = track_markers(HEADER, tracks, lifetime=1.5, width=0.02).markers
+    strips = plain(track_lines(HEADER, tracks, lifetime=1.5, width=0.02)).markers
     assert [marker.id for marker in strips] == [3, 40], "one position is no line"
     for marker in strips:
         assert (marker.type, marker.action, marker.ns) == (Marker.LINE_STRIP, Marker.ADD, "tracks")
@@ -70,7 +72,7 @@ def test_a_track_is_a_strip_from_where_it_began(tracks):
 
 
 def test_a_strip_fades_into_the_past_in_a_hue_of_its_own(tracks):
-    strips = track_markers(HEADER, tracks, lifetime=1, width=1).markers
+    strips = plain(track_lines(HEADER, tracks, lifetime=1, width=1)).markers
     for marker in strips:
         assert len(marker.colors) == len(marker.points)
         alphas = [color.a for color in marker.colors]
@@ -87,15 +89,30 @@ def test_tracks_that_begin_together_have_hues_far_apart():
 
 
 def test_identities_beyond_the_messages_range_are_kept_in_it(tracks):
-    (first, *_) = track_markers(HEADER, replace(tracks, ids=tracks.ids + 2**40), lifetime=1, width=1).markers
+    (first, *_) = plain(track_lines(HEADER, replace(tracks, ids=tracks.ids + 2**40), lifetime=1, width=1)).markers
     assert first.id == 3
 
 
 def test_no_tracks_are_no_markers():
-    assert track_markers(HEADER, Tracks.none(), lifetime=1, width=1).markers == []
+    assert plain(track_lines(HEADER, Tracks.none(), lifetime=1, width=1)).markers == []
+
+
+@pytest.mark.parametrize("frame_id", ["map", "m", "odometry", ""])
+@pytest.mark.parametrize("anew", [False, True])
+def test_bytes_are_those_of_the_plain_messages(tracks, frame_id, anew):
+    header = conversions.header(1_700_000_000_123_456_789, frame_id)
+    flow = flow_lines(header, cloud(9, moving=4), seconds=0.5, most=100, width=0.01)
+    strips = track_lines(header, tracks, lifetime=1.5, width=0.02)
+    before = header if anew else None
+    for lines in (flow, strips, track_lines(header, Tracks.none(), lifetime=1, width=1), None):
+        expected = bags.repeatable(serialize_message(plain(lines, before)), MarkerArray)
+        assert marker_array(lines, before) == expected
 
 
 def test_all_can_be_taken_away_before_more_is_drawn(tracks):
-    strips = track_markers(HEADER, tracks, lifetime=1, width=1)
-    assert [marker.action for marker in anew(HEADER).markers] == [Marker.DELETEALL]
-    assert [marker.action for marker in anew(HEADER, strips).markers] == [Marker.DELETEALL, Marker.ADD, Marker.ADD]
+    def actions(*drawn):
+        return [marker.action for marker in deserialize_message(marker_array(*drawn), MarkerArray).markers]
+
+    strips = track_lines(HEADER, tracks, lifetime=1, width=1)
+    assert actions(None, HEADER) == [Marker.DELETEALL]
+    assert actions(strips, HEADER) == [Marker.DELETEALL, Marker.ADD, Marker.ADD]

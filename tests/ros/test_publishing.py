@@ -8,7 +8,9 @@ import pytest
 from ball import BallWorld, passing
 from dpm_ros import interface, parameters
 from dpm_ros.publishing import EstimatePublisher, Frames
+from nav_msgs.msg import Path
 from oracle import OracleEngine, frame
+from rclpy.serialization import deserialize_message
 from visualization_msgs.msg import Marker
 
 from dpm_core.stream import Session, Wanted
@@ -21,7 +23,8 @@ FRAMES = Frames.of(VALUES)
 class Ear:
     """Stands for a publisher and for those who subscribe to it."""
 
-    def __init__(self, listening):
+    def __init__(self, kind, listening):
+        self.kind = kind
         self.listening = listening
         self.heard = []
 
@@ -29,12 +32,12 @@ class Ear:
         return int(self.listening)
 
     def publish(self, message):
-        self.heard.append(message)
+        self.heard.append(deserialize_message(message, self.kind) if isinstance(message, bytes) else message)
 
 
 def publisher(*listening, frames=FRAMES):
     """An EstimatePublisher to which somebody listens on these topics, and what each topic carries."""
-    ears = {output.name: Ear(output.name in listening) for output in interface.OUTPUTS}
+    ears = {output.name: Ear(output.type, output.name in listening) for output in interface.OUTPUTS}
     return EstimatePublisher(ears, frames), ears
 
 
@@ -131,3 +134,15 @@ def test_lines_are_well_seen_in_a_scene_of_any_size(estimates):
     small, wide, unknown = (message.markers[0].scale.x for message in ears["tracks"].heard)
     assert wide == pytest.approx(1000 * small)
     assert unknown > 0
+
+
+def test_a_path_of_bytes_is_the_path_of_its_poses(estimates):
+    publishing, ears = publisher("path", "pose", frames=replace(FRAMES, path_length=3))
+    for estimate in estimates:
+        publishing.publish(estimate)
+    for number, message in enumerate(ears["path"].heard, start=1):
+        poses = ears["pose"].heard[max(0, number - 3) : number]
+        assert message == Path(header=poses[-1].header, poses=poses)
+    publishing.forget()
+    publishing.publish(estimates[0])
+    assert ears["path"].heard[-1].poses == [ears["pose"].heard[0]]

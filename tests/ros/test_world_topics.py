@@ -6,9 +6,10 @@ import oracle
 import pytest
 from ball import BallWorld, passing
 from dpm_ros import conversions, interface
-from dpm_ros.markers import flow_markers, track_markers
+from dpm_ros.markers import flow_lines, track_lines
 from dpm_ros.publishing import line_width, seen_from
 from harness import image_message
+from plain_markers import plain
 from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
 from rcl_interfaces.srv import SetParameters
 from std_srvs.srv import Trigger
@@ -104,7 +105,7 @@ def test_tracks_are_those_of_the_session(seen, offline):
     for stamp_ns, message in strips.items():
         estimate = offline[stamp_ns]
         header = conversions.header(stamp_ns, "map")
-        assert_same_lines(message, track_markers(header, estimate.tracks, 2.5, line_width(estimate)))
+        assert_same_lines(message, plain(track_lines(header, estimate.tracks, 2.5, line_width(estimate))))
         assert all(marker.lifetime.sec == 2 for marker in message.markers)
     lasting = set.intersection(*({marker.id for marker in message.markers} for message in list(strips.values())[-4:]))
     assert lasting, "identities last"
@@ -117,7 +118,7 @@ def test_flow_is_that_of_the_session_in_the_frame_of_the_clouds(seen, offline):
         estimate = offline[stamp_of(message)]
         header = conversions.header(estimate.stamp_ns, estimate.frame_id)
         cloud = seen_from(estimate.cloud, estimate.world_from_camera)
-        assert_same_lines(message, flow_markers(header, cloud, 0.2, 1000, line_width(estimate)))
+        assert_same_lines(message, plain(flow_lines(header, cloud, 0.2, 1000, line_width(estimate))))
 
 
 def save(peer):

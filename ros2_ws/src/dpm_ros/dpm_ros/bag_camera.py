@@ -198,4 +198,5 @@ class _Kept:
 
     def publish(self, message: Any) -> None:
         if self._wanted:
-            self._sent.append((self._name, bags.repeatable(serialize_message(message), type(message))))
+            raw = message if isinstance(message, bytes) else serialize_message(message)
+            self._sent.append((self._name, bags.repeatable(raw, OUTPUTS[self._name].type)))

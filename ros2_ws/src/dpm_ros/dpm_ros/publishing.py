@@ -4,14 +4,13 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from nav_msgs.msg import Path
+import torch
 from tf2_msgs.msg import TFMessage
 
 from dpm_core.stream import Wanted
@@ -19,14 +18,15 @@ from dpm_core.types import Cloud
 
 from . import conversions, interface, markers
 from .interface import Output
+from .path import PathMessage
 
 if TYPE_CHECKING:
-    from geometry_msgs.msg import PoseStamped
+    from numpy.typing import NDArray
     from rclpy.publisher import Publisher
     from sensor_msgs.msg import PointCloud2
-    from visualization_msgs.msg import MarkerArray
+    from std_msgs.msg import Header
 
-    from dpm_core.types import Estimate, Float64
+    from dpm_core.types import Bool, Estimate, Float64
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ class EstimatePublisher:
         self._publishers = publishers
         self._frames = frames
         self._lock = threading.Lock()
-        self._poses: deque[PoseStamped] = deque(maxlen=frames.path_length)
+        self._path = PathMessage(frames.path_length)
         self._drawn_ns: int | None = None
         self._stale: set[str] = set()
         self._map_ns: int | None = None
@@ -100,13 +100,13 @@ class EstimatePublisher:
     def forget(self) -> None:
         """A new map begins: the path ends here, what was drawn goes, and who has the old map gets an empty one."""
         with self._lock:
-            self._poses.clear()
+            self._path.clear()
             drawn_ns, self._drawn_ns = self._drawn_ns, None
             map_ns, self._map_ns = self._map_ns, None
         if drawn_ns is not None:
             header = conversions.header(drawn_ns, self._frames.map_frame)
             for output in (interface.SCENE_FLOW, interface.TRACKS):
-                self._send(output, lambda: markers.anew(header))
+                self._send(output, lambda: markers.marker_array(None, anew=header))
                 self._stale.add(output.name)  # of two messages at once a subscriber may get the later only
         if map_ns is not None:  # it is latched: whoever comes later must not get it either
             self._publishers[interface.MAP.name].publish(self._map_message(map_ns, Cloud.none()))
@@ -156,11 +156,11 @@ class EstimatePublisher:
             header = conversions.header(estimate.stamp_ns, frame_id)
             return conversions.cloud_message(header, choose(cloud), self._frames.cloud_motion)
 
-        def flow() -> Any:
+        def flow() -> markers.Lines:
             frame_id, cloud = placed()
             header = conversions.header(estimate.stamp_ns, frame_id)
             frames = self._frames
-            return markers.flow_markers(header, cloud, frames.flow_seconds, frames.flow_lines, line_width(estimate))
+            return markers.flow_lines(header, cloud, frames.flow_seconds, frames.flow_lines, line_width(estimate))
 
         if not estimate.cloud_known:
             return
@@ -173,8 +173,8 @@ class EstimatePublisher:
     def _tracks(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
 
-        def strips() -> MarkerArray:
-            return markers.track_markers(header, estimate.tracks, self._frames.track_lifetime, line_width(estimate))
+        def strips() -> markers.Lines:
+            return markers.track_lines(header, estimate.tracks, self._frames.track_lifetime, line_width(estimate))
 
         self._draw(interface.TRACKS, strips)
 
@@ -182,10 +182,9 @@ class EstimatePublisher:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
         pose = conversions.pose_message(header, estimate.world_from_camera)
         with self._lock:
-            self._poses.append(pose)
-            poses = list(self._poses)
+            self._path.add(pose)
         self._send(interface.POSE, lambda: pose)
-        self._send(interface.PATH, lambda: Path(header=header, poses=poses))
+        self._send(interface.PATH, lambda: self._path_message(header))
         odometry = estimate.odometry
         if odometry is not None:
             camera = estimate.frame_id, estimate.world_from_camera
@@ -194,6 +193,10 @@ class EstimatePublisher:
         if transform is not None:
             message = conversions.transform_message(header, *transform)
             self._send(interface.TF, lambda: TFMessage(transforms=[message]))
+
+    def _path_message(self, header: Header) -> bytes:
+        with self._lock:
+            return self._path.bytes(header)
 
     def _transform(self, estimate: Estimate) -> tuple[str, Float64] | None:
         """The child of the map frame and its pose; None where there is none to send.
@@ -215,15 +218,16 @@ class EstimatePublisher:
         self._send(interface.CONFIDENCE, lambda: conversions.float_image(header, estimate.conf))
         self._send(interface.DYNAMIC_MASK, lambda: conversions.mask_image(header, estimate.dynamic))
 
-    def _draw(self, output: Output, build: Callable[[], MarkerArray]) -> None:
+    def _draw(self, output: Output, build: Callable[[], markers.Lines]) -> None:
         """Send markers; the first ones of a new map take away those of the old one."""
 
-        def drawn() -> MarkerArray:
+        def drawn() -> bytes:
             fresh = build()
             if output.name not in self._stale:
-                return fresh
+                return markers.marker_array(fresh)
             self._stale.discard(output.name)
-            return markers.anew(conversions.header(self._drawn_ns or 0, self._frames.map_frame), fresh)
+            anew = conversions.header(self._drawn_ns or 0, self._frames.map_frame)
+            return markers.marker_array(fresh, anew)
 
         self._send(output, drawn)
 
@@ -252,18 +256,17 @@ def line_width(estimate: Estimate) -> float:
 
 def seen_from(cloud: Cloud, world_from_camera: Float64) -> Cloud:
     """A cloud of the map in a camera's frame; velocities stay those of the world, along the camera's axes."""
-    rotation = world_from_camera[:3, :3].astype(np.float32)
-    centre = world_from_camera[:3, 3].astype(np.float32)
-    return replace(cloud, points=(cloud.points - centre) @ rotation, velocity=cloud.velocity @ rotation)
+    rotation, centre = (torch.from_numpy(world_from_camera[:3, axes].astype(np.float32)) for axes in (slice(3), 3))
+    points, velocity = torch.from_numpy(cloud.points), torch.from_numpy(cloud.velocity)
+    return replace(cloud, points=((points - centre) @ rotation).numpy(), velocity=(velocity @ rotation).numpy())
 
 
-def part(cloud: Cloud, chosen: Any) -> Cloud:
+def part(cloud: Cloud, chosen: Bool) -> Cloud:
     """The chosen points of a cloud. chosen: [N] bool."""
-    return replace(
-        cloud,
-        points=cloud.points[chosen],
-        colors=cloud.colors[chosen],
-        confidence=cloud.confidence[chosen],
-        velocity=cloud.velocity[chosen],
-        dynamic=cloud.dynamic[chosen],
-    )
+    rows = torch.from_numpy(np.flatnonzero(chosen))
+
+    def of_chosen(column: NDArray[Any]) -> NDArray[Any]:
+        found: NDArray[Any] = torch.from_numpy(column).index_select(0, rows).numpy()
+        return found
+
+    return Cloud(*(of_chosen(getattr(cloud, column.name)) for column in fields(cloud)))
