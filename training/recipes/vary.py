@@ -75,10 +75,10 @@ def vary(scene: Stored, frames: int, times: tuple[int, ...], config: VaryConfig,
     place, inside = source_pixels((intrinsics, scene.size), turned, lens, config)
     images = _colours(_sampled(images, place), config.colour, draw)
     row, column = _nearest(place, depth.shape[-2:])
-    views = torch.arange(frames)[:, None, None]
-    points = _directions(intrinsics, row, column) * depth[views, row, column, None]
+    pixel = (row * depth.shape[-1] + column).flatten(1)
+    points = _directions(intrinsics, row, column) * _taken(depth, pixel).view(row.shape)[..., None]
     # The material nearest to the new ray, at its depth along the new axis: at most half a stored pixel beside the ray.
-    z = (points[..., None, :] @ turned[:, None, None])[..., 0, 2]
+    z = (points * turned[:, None, None, :, 2]).sum(-1)
     depth = torch.where(inside & (points[..., 2] > 0), z.clamp_min(0), 0.0)
     poses = poses.clone()
     poses[:, :3, :3] = poses[:, :3, :3] @ turned
@@ -90,11 +90,12 @@ def vary(scene: Stored, frames: int, times: tuple[int, ...], config: VaryConfig,
         points=torch.zeros(1, len(times), frames, config.height, config.width, 3),
         valid=torch.zeros(1, len(times), frames, config.height, config.width, dtype=torch.bool),
         times=times,
-        dynamic=(dynamic[views, row, column] & (depth > 0))[None],
+        dynamic=(_taken(dynamic, pixel).view(row.shape) & (depth > 0))[None],
     )
     own, valid = window.own_points()
     valid = valid[:, None].expand_as(window.valid)
-    moved = own[:, None] + travel[:, views, row, column][None]
+    xyz = pixel[None, :, :, None].expand(len(times), -1, -1, 3)
+    moved = own[:, None] + travel.flatten(2, 3).gather(2, xyz).view(1, len(times), *row.shape, 3)
     return replace(window, points=moved * valid[..., None], valid=valid)
 
 
@@ -122,11 +123,22 @@ def source_pixels(
     Returns:
         [S, H, W, 2] pixels (u, v), and [S, H, W] bool whether they are inside the stored image.
     """
+    row, column = torch.meshgrid(torch.arange(config.height), torch.arange(config.width), indexing="ij")
+    return _sources(stored, turned, _directions(lens, row, column))
+
+
+def _all_inside(stored: tuple[Tensor, tuple[int, int]], turned: Tensor, lens: Tensor, config: VaryConfig) -> Tensor:
+    """Whether a whole new view lies inside the stored one, [S] bool; its corners decide, for lines stay lines."""
+    row, column = torch.tensor([[0, 0], [config.height - 1] * 2]), torch.tensor([[0, config.width - 1]] * 2)
+    _, inside = _sources(stored, turned, _directions(lens, row, column))
+    return inside.all(-1).all(-1)
+
+
+def _sources(stored: tuple[Tensor, tuple[int, int]], turned: Tensor, rays: Tensor) -> tuple[Tensor, Tensor]:
     intrinsics, (rows, columns) = stored
-    rays = _directions(lens, *torch.meshgrid(torch.arange(config.height), torch.arange(config.width), indexing="ij"))
-    old = (intrinsics @ turned)[:, None, None] @ rays[..., None]
-    in_front = old[..., 2, 0] > 1e-3
-    place = old[..., :2, 0] / old[..., 2:, 0].clamp_min(1e-3)
+    old = (rays.flatten(1, 2) @ (intrinsics @ turned).mT).view_as(rays)
+    in_front = old[..., 2] > 1e-3
+    place = old[..., :2] / old[..., 2:].clamp_min(1e-3)
     edge = place.new_tensor([columns, rows]) - 0.5
     return place, in_front & ((place > -0.5) & (place < edge)).all(-1)
 
@@ -153,10 +165,10 @@ def _cameras(
     angles = torch.deg2rad(common + _uniform((frames, 3), shake, draw))
     share = torch.ones(frames, 1)
     for _ in range(_HALVINGS):
-        _, inside = source_pixels(stored, _rotations(share * angles), lens, config)
-        share = torch.where(inside.all(-1).all(-1)[:, None], share, share / 2)
-    _, inside = source_pixels(stored, _rotations(share * angles), lens, config)
-    share = torch.where(inside.all(-1).all(-1)[:, None], share, 0.0)
+        inside = _all_inside(stored, _rotations(share * angles), lens, config)
+        share = torch.where(inside[:, None], share, share / 2)
+    inside = _all_inside(stored, _rotations(share * angles), lens, config)
+    share = torch.where(inside[:, None], share, 0.0)
     return _rotations(share * angles), lens
 
 
@@ -186,6 +198,11 @@ def _sampled(images: Tensor, place: Tensor) -> Tensor:
 def _nearest(place: Tensor, size: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     column, row = place.round().long().unbind(-1)
     return row.clamp(0, size[0] - 1), column.clamp(0, size[1] - 1)
+
+
+def _taken(values: Tensor, pixel: Tensor) -> Tensor:
+    """Of each view the values at its pixels' places in the flattened image: [S, h, w], [S, n] -> [S, n]."""
+    return values.flatten(1).gather(1, pixel)
 
 
 def _colours(images: Tensor, strength: float, draw: torch.Generator) -> Tensor:
