@@ -3,6 +3,7 @@
 
 import os
 
+from .host_memory import keep_freed_memory
 from .version import __version__
 
 __all__ = ["__version__"]
@@ -14,3 +15,6 @@ __all__ = ["__version__"]
 if "OMP_WAIT_POLICY" not in os.environ:
     os.environ["OMP_WAIT_POLICY"] = "PASSIVE"
     os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
+# Before torch makes threads with arenas of their own.
+keep_freed_memory()

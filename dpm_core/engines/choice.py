@@ -13,11 +13,13 @@ from .fallback import Candidate, open_first
 from .onnx_graph import onnx_runs_on, open_onnx
 from .protocol import Engine
 from .tensorrt_engine import open_tensorrt
+from .torch_bf16 import TorchBf16Engine
 from .torch_cuda import TorchCudaEngine
 from .torch_engine import TorchEngine
 
-BACKENDS = ("auto", "tensorrt", "torch-cuda", "onnx", "torch")
-"""What can run a network, in the order of choice. "torch" is eager float32, on the CPU or a GPU."""
+BACKENDS = ("auto", "tensorrt", "torch-cuda", "onnx", "torch", "torch-bf16")
+"""What can run a network, in the order of choice. "torch" is eager float32, on the CPU or a GPU; "torch-bf16" runs on
+the CPU where it is asked for, and only there, since it changes numbers."""
 
 AMPERE = (8, 0)
 """The first compute capability with bfloat16 matrices."""
@@ -52,6 +54,10 @@ def open_engine(
 
 def _torch_candidates(model: str, weights: Path | None, device: str, backend: str) -> list[Candidate]:
     """On a GPU in the authors' precision, else, or where nobody asked for a GPU, in float32 on the CPU."""
+    if backend == "torch-bf16":
+        if device not in ("auto", "cpu"):
+            raise DpmError("backend 'torch-bf16' runs on the CPU; use --device cpu, or --backend torch-cuda")
+        return [Candidate("torch in bfloat16 on cpu", lambda: TorchBf16Engine(load_network(model, weights)))]
     chosen = _device(device)
 
     def eager(place: torch.device) -> Candidate:
@@ -73,7 +79,7 @@ def _torch_candidates(model: str, weights: Path | None, device: str, backend: st
 def _open_exported(folder: Path, weights: Path | None, device: str, backend: str) -> Engine:
     if weights is not None:
         raise DpmError(f"{folder} is an export with weights of its own; export {weights} to run others")
-    if backend in ("torch", "torch-cuda"):
+    if backend.startswith("torch"):
         raise DpmError(f"{folder} is an export, which torch does not run; choose backend auto, tensorrt or onnx")
     return open_first(_exported_candidates(folder, device, backend))
 

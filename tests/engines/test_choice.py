@@ -26,6 +26,7 @@ def opened(monkeypatch):
     monkeypatch.setattr(choice, "load_network", lambda model, weights: model)
     monkeypatch.setattr(choice, "TorchEngine", stand_in("torch"))
     monkeypatch.setattr(choice, "TorchCudaEngine", stand_in("torch-cuda"))
+    monkeypatch.setattr(choice, "TorchBf16Engine", lambda network: stand_in("torch-bf16")(network, torch.device("cpu")))
     monkeypatch.setattr(choice, "open_tensorrt", stand_in("tensorrt"))
     monkeypatch.setattr(choice, "open_onnx", stand_in("onnx"))
     monkeypatch.setattr(choice, "onnx_runs_on", lambda device: device.type == "cpu")
@@ -59,6 +60,14 @@ def test_an_older_gpu_runs_float32(opened, gpu):
 def test_without_a_gpu_torch_runs_on_the_cpu(opened, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert open_engine("vdpm").name == "torch on cpu"
+
+
+def test_bfloat16_on_the_cpu_is_for_who_asks(opened, gpu):
+    for device in ("auto", "cpu"):
+        assert open_engine("vdpm", device=device, backend="torch-bf16").name == "torch-bf16 on cpu"
+    opened.add("torch-bf16")
+    with pytest.raises(DpmError, match=r"^torch-bf16 does not open$"):
+        open_engine("vdpm", backend="torch-bf16")
 
 
 def test_an_export_runs_by_its_plans_on_a_gpu(opened, gpu, export):
@@ -98,7 +107,8 @@ def test_a_backend_that_was_asked_for_runs_or_says_why_not(opened, gpu, export, 
         ("tensorrt", "auto", "'tensorrt' runs exported folders, and 'vdpm' is none; make one: dpm export vdpm"),
         ("onnx", "auto", "'onnx' runs exported folders"),
         ("torch-cuda", "cpu", "'torch-cuda' runs on a GPU"),
-        ("jax", "auto", "'jax' is not known; choose one of: auto, tensorrt, torch-cuda, onnx, torch"),
+        ("torch-bf16", "cuda", "'torch-bf16' runs on the CPU; use --device cpu, or --backend torch-cuda"),
+        ("jax", "auto", "'jax' is not known; choose one of: auto, tensorrt, torch-cuda, onnx, torch, torch-bf16$"),
     ],
 )
 def test_what_cannot_be_is_refused(opened, backend, device, message):
@@ -106,7 +116,7 @@ def test_what_cannot_be_is_refused(opened, backend, device, message):
         open_engine("vdpm", device=device, backend=backend)
 
 
-@pytest.mark.parametrize("backend", ["torch", "torch-cuda"])
+@pytest.mark.parametrize("backend", ["torch", "torch-cuda", "torch-bf16"])
 def test_torch_runs_no_export(opened, export, backend):
     with pytest.raises(DpmError, match="is an export, which torch does not run"):
         open_engine(export, backend=backend)
