@@ -182,6 +182,17 @@ def test_a_clock_that_goes_back_begins_a_new_map_and_one_that_stands_is_told(pee
     peer.exchange(images, image_message(oracle.frame(8)), interface.PATH)
 
 
+def test_a_clock_before_all_time_is_named_and_the_node_goes_on(peers):
+    """rclpy's own callback raises on it."""
+    peer = peers["looping"]
+    clock, images = peer.publisher(Clock, "/clock"), peer.publisher()
+    before_all_time = Clock()
+    before_all_time.clock.sec = -1
+    clock.publish(before_all_time)
+    peer.until(lambda: "must not be negative" in health(peer)[2].get("fault: callback", ""), "it was not told")
+    peer.exchange(images, image_message(oracle.frame(9)), interface.PATH)
+
+
 def test_two_cameras_are_two_nodes_in_two_namespaces_that_do_not_hear_each_other(peers):
     left, right = peers["watching"], peers["driving"]
     to_left, to_right = left.publisher(), right.publisher()
