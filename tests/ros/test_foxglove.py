@@ -23,6 +23,8 @@ SETTINGS = {
     "CameraInfo": {"visible", "distance", "color", "width"},
 }
 
+OF_COLOR_MODE = {"gradient": {"gradient", "minValue", "maxValue"}}
+
 
 def panels(kind):
     return {name: config for name, config in PANELS.items() if name.split("!")[0] == kind}
@@ -47,15 +49,25 @@ def test_every_panel_is_laid_out_once():
 def test_the_world_shows_topics_of_the_node_with_settings_of_their_types():
     (world,) = panels("3D").values()
     for topic, settings in world["topics"].items():
-        assert set(settings) == SETTINGS[TYPES[topic]], topic
+        of_mode = OF_COLOR_MODE.get(settings.get("colorMode"), set())
+        assert set(settings) == SETTINGS[TYPES[topic]] | of_mode, topic
     drawn = {topic for topic, kind in TYPES.items() if kind in SETTINGS}
     assert set(world["topics"]) == drawn
 
 
-@pytest.mark.parametrize("topic", ["/map", "/points/dynamic", "/scene_flow", "/tracks", "/path"])
+@pytest.mark.parametrize("topic", ["/map", "/points/dynamic", "/points/trail", "/scene_flow", "/tracks", "/path"])
 def test_the_moving_world_is_seen_at_once(topic):
     (world,) = panels("3D").values()
     assert world["topics"][topic]["visible"]
+
+
+def test_what_moved_fades_with_its_age_until_the_trail_ends():
+    (world,) = panels("3D").values()
+    trail = world["topics"]["/points/trail"]
+    assert (trail["colorMode"], trail["colorField"]) == ("gradient", "age")
+    assert (trail["minValue"], trail["maxValue"], trail["decayTime"]) == (0, DEFAULTS["trail_seconds"], 0)
+    new, old = trail["gradient"]
+    assert (new[-2:], old[-2:]) == ("ff", "00")
 
 
 def test_the_world_stands_in_the_upright_frame_of_the_node():

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from dpm_ros import conversions
 from dpm_ros.interface import INPUTS, OUTPUTS
-from dpm_ros.markers import flow_markers, track_markers
+from dpm_ros.markers import flow_lines, track_lines
 from dpm_ros.parameters import PARAMETERS
 from harness import ROOT
 
@@ -211,28 +211,36 @@ def shown(topic):
     return [d for d in RVIZ["Displays"] if d["Enabled"] and d.get("Topic", {}).get("Value") == topic]
 
 
-@pytest.mark.parametrize("topic", ["map", "points/dynamic", "scene_flow", "tracks", "path", "depth/image"])
+@pytest.mark.parametrize(
+    "topic", ["map", "points/dynamic", "points/trail", "scene_flow", "tracks", "path", "depth/image"]
+)
 def test_rviz_shows_the_moving_world_at_once(topic):
     assert shown(topic)
 
 
-def test_what_moves_leaves_a_trail_of_another_colour():
-    before, now = sorted(shown("points/dynamic"), key=lambda display: -display["Decay Time"])
-    assert (before["Decay Time"] > 0, now["Decay Time"]) == (True, 0)
-    assert (before["Color Transformer"], now["Color Transformer"]) == ("FlatColor", "RGB8")
-    assert before["Alpha"] < now["Alpha"]
+def test_what_moves_leaves_a_trail_that_fades_with_its_age():
+    (now,) = shown("points/dynamic")
+    (trail,) = shown("points/trail")
+    assert (now["Color Transformer"], now["Decay Time"]) == ("RGB8", 0)
+    assert (trail["Color Transformer"], trail["Channel Name"], trail["Decay Time"]) == ("Intensity", "age", 0)
+    assert (trail["Use rainbow"], trail["Autocompute Intensity Bounds"]) == (False, False)
+    (seconds,) = [parameter.default for parameter in PARAMETERS if parameter.name == "trail_seconds"]
+    assert (trail["Min Intensity"], trail["Max Intensity"]) == (0, seconds)
+    brightness = {end: sum(map(int, trail[f"{end} Color"].split(";"))) for end in ("Min", "Max")}
+    assert brightness["Min"] > 2 * brightness["Max"]
+    assert RVIZ["Displays"].index(trail) < RVIZ["Displays"].index(now)
 
 
 def test_rviz_draws_the_markers_of_the_node():
     header = conversions.header(0, "map")
     tracks = Tracks(np.zeros(1, np.int64), (1, 2), np.zeros((2, 1, 3), np.float32))
     drawn = {
-        "scene_flow": flow_markers(header, Cloud.none(), seconds=1, most=1, width=1),
-        "tracks": track_markers(header, tracks, lifetime=1, width=1),
+        "scene_flow": flow_lines(header, Cloud.none(), seconds=1, most=1, width=1),
+        "tracks": track_lines(header, tracks, lifetime=1, width=1),
     }
-    for topic, message in drawn.items():
+    for topic, lines in drawn.items():
         (display,) = shown(topic)
-        assert display["Namespaces"] == {marker.ns: True for marker in message.markers}
+        assert display["Namespaces"] == {lines.marker.ns: True}
 
 
 def test_rviz_keeps_the_time_of_a_display_that_is_there():

@@ -94,6 +94,18 @@ def test_still_and_moving_points_make_up_the_cloud(run, offline):
     assert run["points/dynamic"][-1].width > 0
 
 
+def test_the_trail_is_what_moved_at_each_instant_so_far_with_its_age(run, offline):
+    moved = [estimate.cloud.points[estimate.cloud.dynamic] for estimate in offline[1:]]
+    assert len(run["points/trail"]) == len(moved)
+    counts = [len(points) for points in moved]
+    for index, message in enumerate(run["points/trail"]):
+        assert message.header == conversions.header(FRAMES[1 + index].stamp_ns, "map")
+        read = read_back(message)
+        np.testing.assert_allclose(columns(read, "x", "y", "z"), np.concatenate(moved[: index + 1]), atol=1e-5)
+        ages = 0.1 * np.arange(index, -1, -1)
+        np.testing.assert_allclose(read["age"], np.repeat(ages, counts[: index + 1]), atol=1e-6)
+
+
 def test_depth_confidence_and_mask_are_those_of_the_session(run, offline):
     for index, estimate in enumerate(offline):
         depth, confidence, mask = (run[name][index] for name in ("depth/image", "confidence", "dynamic_mask"))

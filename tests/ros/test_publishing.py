@@ -6,16 +6,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from ball import BallWorld, passing
-from dpm_ros import interface, parameters
+from dpm_ros import conversions, interface, parameters
 from dpm_ros.publishing import EstimatePublisher, Frames
 from nav_msgs.msg import Path
 from oracle import OracleEngine, frame
 from rclpy.serialization import deserialize_message
+from test_conversions import columns, read_back
 from visualization_msgs.msg import Marker
 
 from dpm_core.stream import Session, Wanted
 
-CLOUDS = ["points", "points/static", "points/dynamic"]
+CLOUDS = ["points", "points/static", "points/dynamic", "points/trail"]
 VALUES = {parameter.name: parameter.default for parameter in parameters.PARAMETERS}
 FRAMES = Frames.of(VALUES)
 
@@ -55,6 +56,7 @@ def estimates():
         (["points"], Wanted(cloud=True, motion="newest")),
         (["points/static"], Wanted(cloud=True, motion="all")),
         (["points/dynamic"], Wanted(cloud=True, motion="all")),
+        (["points/trail"], Wanted(cloud=True, motion="all")),
         (["scene_flow"], Wanted(cloud=True, motion="all")),
     ],
 )
@@ -85,7 +87,7 @@ def test_who_comes_between_question_and_answer_gets_no_cloud_that_was_not_made(t
     assert ears[topic].heard == []
 
 
-@pytest.mark.parametrize("topic", ["points/static", "points/dynamic", "scene_flow"])
+@pytest.mark.parametrize("topic", ["points/static", "points/dynamic", "points/trail", "scene_flow"])
 def test_a_cloud_whose_motion_was_not_asked_for_is_not_divided_by_it(topic):
     publishing, ears = publisher("points")
     session = Session(OracleEngine(BallWorld(passing)))
@@ -134,6 +136,26 @@ def test_lines_are_well_seen_in_a_scene_of_any_size(estimates):
     small, wide, unknown = (message.markers[0].scale.x for message in ears["tracks"].heard)
     assert wide == pytest.approx(1000 * small)
     assert unknown > 0
+
+
+def test_a_trail_is_what_moved_at_each_of_the_last_instants(estimates):
+    in_map = replace(FRAMES, cloud_frame="map", trail_seconds=0.25)
+    publishing, ears = publisher("points/dynamic", "points/trail", frames=in_map)
+    for estimate in estimates:
+        publishing.publish(estimate)
+    stamps = [estimate.stamp_ns for estimate in estimates if estimate.cloud_motion_known]
+    moved = [columns(read_back(message), "x", "y", "z") for message in ears["points/dynamic"].heard]
+    for number, message in enumerate(ears["points/trail"].heard):
+        within = range(max(0, number - 2), number + 1)  # a frame is a tenth of a second
+        read = read_back(message)
+        np.testing.assert_array_equal(columns(read, "x", "y", "z"), np.concatenate([moved[i] for i in within]))
+        ages = [(stamps[number] - stamps[i]) * 1e-9 for i in within]
+        np.testing.assert_allclose(read["age"], np.repeat(ages, [len(moved[i]) for i in within]), atol=1e-7)
+        assert (message.header.stamp, message.header.frame_id) == (conversions.time(stamps[number]), "map")
+    assert len(moved[-1])
+    publishing.forget()
+    publishing.publish(estimates[-2])
+    assert ears["points/trail"].heard[-1].width == len(moved[-2])
 
 
 def test_a_path_of_bytes_is_the_path_of_its_poses(estimates):

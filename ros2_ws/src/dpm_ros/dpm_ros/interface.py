@@ -56,6 +56,11 @@ class Input:
 POINTS = Output("points", PointCloud2, "everything that the window saw, fused at the newest stamp")
 STATIC_POINTS = Output("points/static", PointCloud2, "the part of `points` that does not move; once motion is known")
 DYNAMIC_POINTS = Output("points/dynamic", PointCloud2, "the part of `points` that moves; once motion is known")
+TRAIL = Output(
+    "points/trail",
+    PointCloud2,
+    "x y z rgb age: where what moves was in the last `trail_seconds`, in the map frame; age is in seconds, 0 for now",
+)
 SCENE_FLOW = Output(
     "scene_flow", MarkerArray, "LINE_LIST in the frame of the clouds: the motion of `flow_seconds` of what moves"
 )
@@ -87,6 +92,7 @@ OUTPUTS: tuple[Output, ...] = (
     POINTS,
     STATIC_POINTS,
     DYNAMIC_POINTS,
+    TRAIL,
     SCENE_FLOW,
     TRACKS,
     MAP,

@@ -103,6 +103,10 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("flow_lines", 1000, "most lines of `scene_flow`", range=(0, 100_000)),
     Parameter("flow_seconds", 0.2, "the time whose motion a line of `scene_flow` shows, seconds", range=(1e-3, 60.0)),
     Parameter("track_lifetime", 1.0, "seconds that a track is shown without news of it", range=(0.01, 3600.0)),
+    Parameter("trail_seconds", 1.0, "how far back `points/trail` goes, seconds", range=(0.0, 3600.0)),
+    Parameter(
+        "trail_points", 200_000, "most points of `points/trail`, 15 bytes each; the oldest go", range=(0, 10_000_000)
+    ),
     Parameter("map_folder", "~/.ros/dpm", "where `~/save_map` writes, and nowhere else"),
     # The map of what stands still, and the tracks of what moves.
     _of_session("map.voxel", "edge of the map's cells, a fraction of the median depth where it began", (1e-4, 1.0)),

@@ -19,6 +19,7 @@ from dpm_core.types import Cloud
 from . import conversions, interface, markers
 from .interface import Output
 from .path import PathMessage
+from .trail import Trail
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -44,6 +45,8 @@ class Frames:
         flow_lines: most lines of scene flow.
         flow_seconds: the time whose motion a line shows.
         track_lifetime: seconds that a track is shown without news of it.
+        trail_seconds: how far back the trail of what moves goes.
+        trail_points: most points of it.
     """
 
     map_frame: str
@@ -56,6 +59,8 @@ class Frames:
     flow_lines: int
     flow_seconds: float
     track_lifetime: float
+    trail_seconds: float
+    trail_points: int
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Frames:
@@ -71,6 +76,8 @@ class Frames:
             flow_lines=int(values["flow_lines"]),
             flow_seconds=float(values["flow_seconds"]),
             track_lifetime=float(values["track_lifetime"]),
+            trail_seconds=float(values["trail_seconds"]),
+            trail_points=int(values["trail_points"]),
         )
 
 
@@ -82,6 +89,7 @@ class EstimatePublisher:
         self._frames = frames
         self._lock = threading.Lock()
         self._path = PathMessage(frames.path_length)
+        self._trail = Trail(frames.trail_seconds, frames.trail_points)
         self._drawn_ns: int | None = None
         self._stale: set[str] = set()
         self._map_ns: int | None = None
@@ -90,9 +98,7 @@ class EstimatePublisher:
     def wanted(self) -> Wanted:
         """What of the next estimate has subscribers, for the worker to ask; the map and the tracks always go on."""
         heard = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
-        apart = heard & {
-            output.name for output in (interface.STATIC_POINTS, interface.DYNAMIC_POINTS, interface.SCENE_FLOW)
-        }
+        apart = heard & {output.name for output in _OF_MOTION}
         whole = interface.POINTS.name in heard
         every_view_moves = bool(apart) or (whole and self._frames.cloud_motion)
         return Wanted(cloud=whole or bool(apart), motion="all" if every_view_moves else "newest")
@@ -101,6 +107,7 @@ class EstimatePublisher:
         """A new map begins: the path ends here, what was drawn goes, and who has the old map gets an empty one."""
         with self._lock:
             self._path.clear()
+            self._trail.forget()
             drawn_ns, self._drawn_ns = self._drawn_ns, None
             map_ns, self._map_ns = self._map_ns, None
         if drawn_ns is not None:
@@ -169,6 +176,12 @@ class EstimatePublisher:
             self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
             self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
             self._draw(interface.SCENE_FLOW, flow)
+            self._send(interface.TRAIL, lambda: self._trail_message(estimate))
+
+    def _trail_message(self, estimate: Estimate) -> PointCloud2:
+        with self._lock:
+            self._trail.add(estimate.stamp_ns, estimate.cloud)
+            return self._trail.message(conversions.header(estimate.stamp_ns, self._frames.map_frame))
 
     def _tracks(self, estimate: Estimate) -> None:
         header = conversions.header(estimate.stamp_ns, self._frames.map_frame)
@@ -239,6 +252,9 @@ class EstimatePublisher:
             publisher.publish(build())
         return wanted
 
+
+# What is made of the motion of every view.
+_OF_MOTION = (interface.STATIC_POINTS, interface.DYNAMIC_POINTS, interface.TRAIL, interface.SCENE_FLOW)
 
 # Optical axes (x right, y down, z forward) in a body's (x forward, y left, z up): REP-103.
 WORLD_FROM_OPTICAL: Float64 = np.array([[0.0, 0, 1, 0], [-1, 0, 0, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
