@@ -28,7 +28,7 @@ from .arguments import parse, write_json
 from .bench_stream import Kept, difference
 from .measuring import AtSize, Memory, described, machine, mebibytes, patched_size, some_frames, told, use_threads
 
-TORCH, TORCH_CUDA = "torch", "torch-cuda"
+TORCH = "torch"
 
 
 @dataclass(frozen=True)
@@ -126,7 +126,7 @@ def main(argv: list[str]) -> int:
         cases = [_Case(options.model, TORCH, options.device, size, options.window, options.threads)]
         cases += [
             _Case(
-                options.model if backend == TORCH_CUDA else str(folder),
+                options.model if backend.startswith(TORCH) else str(folder),
                 backend,
                 options.device,
                 size,

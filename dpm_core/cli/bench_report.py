@@ -105,30 +105,38 @@ HEAD = """# Performance
 Made by `dpm bench report` from the files of figures beside it; with `--measure` those of vdpm-mini are measured anew
 first. Do not edit by hand. What the live path does, and how to plan for a computer: [capacity.md](capacity.md).
 
-Figures of shared machines are worth little by themselves: compare within a table, whose columns were measured by turns
-in one process. CPU time is that of all threads together, which other work on the machine disturbs less.
+Figures of shared machines are worth little by themselves: compare within a table, whose rows were measured by turns in
+one process. CPU time is that of all threads together, which other work on the machine disturbs less.
 
-Columns of the first tables, by what somebody listens to: *depth* camera and depth alone; *+ cloud* every view fused
-now; *+ motion* the newest frame's mask and scene flow, the map and the tracks; *+ cloud's motion* everything; *plain*
-all of that the way the published code does it: every frame of every window encoded, every time decoded for every view.
+Rows of the first tables, by what somebody listens to: *depth* camera and depth alone; *+ cloud* every view fused now;
+*+ motion* the newest frame's mask and scene flow, the map and the tracks; *+ cloud's motion* everything; *plain* all of
+that the way the published code does it: every frame of every window encoded, every time decoded for every view. They
+are eager torch in float32 where no engine is named; *exported* is ONNX Runtime in float32, *torch-bf16* has a bfloat16
+trunk. Differences are the largest of all pixels and frames, see `dpm bench stream`.
 """
 
 
 def _stream(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     options, ways = figures["options"], figures["paths"]
-    rows = {
-        "encode, ms": [f"{1e3 * way['seconds'].get('encode', 0):.0f}" for way in ways],
-        "network, ms": [f"{1e3 * way['seconds']['predict']:.0f}" for way in ways],
-        "the rest, ms": [f"{1e3 * _rest(way['seconds']):.0f}" for way in ways],
-        "**plain / this**": [f"**{way['ratio']:.2f}**" for way in ways],
-        "CPU time, ms": [f"{1e3 * way['processor_seconds']:.0f}" for way in ways],
-        "**plain / this, CPU time**": [f"**{way['processor_ratio']:.2f}**" for way in ways],
-        "MiB at most": ["–" if way["peak_bytes"] is None else f"{way['peak_bytes'] / 2**20:.0f}" for way in ways],
-        "difference from plain": [f"{way['difference']:.0e}" for way in ways],
-    }
-    table = _table(["a new frame", *(way["name"] for way in ways)], [[name, *cells] for name, cells in rows.items()])
+    head = ["a new frame", "encode, ms", "network", "the rest", "**plain / this**", "CPU time, ms"]
+    head += ["**plain / this, CPU**", "MiB at most", "difference"]
+    rows = [
+        [
+            way["name"],
+            f"{1e3 * way['seconds'].get('encode', 0):.0f}",
+            f"{1e3 * way['seconds']['predict']:.0f}",
+            f"{1e3 * _rest(way['seconds']):.0f}",
+            f"**{way['ratio']:.2f}**",
+            f"{1e3 * way['processor_seconds']:.0f}",
+            f"**{way['processor_ratio']:.2f}**",
+            "–" if way["peak_bytes"] is None else f"{way['peak_bytes'] / 2**20:.0f}",
+            f"{way['difference']:.0e}",
+        ]
+        for way in ways
+    ]
+    table = _table(head, rows)
     weights = "" if options["weights"] is None else f" ({Path(options['weights']).stem})"
-    asked = f"{options['window']} frames of {options['size']}, stride 1, float32"
+    asked = f"{options['window']} frames of {options['size']}, stride 1"
     text = f"`{options['model']}`{weights}, {asked}. {_where(figures)}\n\n{table}\n"
     bars = {
         way["name"]: {stage: 1e3 * value for stage, value in way["seconds"].items() if stage != "total"} for way in ways

@@ -13,6 +13,7 @@ from dpm_core.cli.bench_soak import measure as soak
 from dpm_core.cli.bench_soak import settled
 from dpm_core.cli.bench_stream import LISTENERS, PLAIN, TOLERANCE, Plain, difference
 from dpm_core.cli.measuring import AtSize, size_of, some_frames, torch_engine
+from dpm_core.engines import torch_bf16
 from dpm_core.errors import DpmError
 
 SMALL = ["--size", "28x42", "--device", "cpu", "--threads", "1"]
@@ -47,8 +48,18 @@ def test_stream_tells_the_best_engine_of_an_export_beside(tmp_path):
     assert main(["export", "vdpm-mini", *shape, "--out", str(folder)]) == 0
     figures = told(tmp_path, "stream", "--window", "2", "--repeats", "1", "--exported", str(folder))
     ways = {way["name"]: way["difference"] for way in figures["paths"]}
-    assert set(ways) == {*LISTENERS, *(f"{name}, best engine" for name in LISTENERS), PLAIN}
+    assert set(ways) == {*LISTENERS, *(f"{name}, exported" for name in LISTENERS), PLAIN}
     assert max(ways.values()) <= TOLERANCE
+
+
+def test_stream_tells_a_narrow_engine_beside_and_does_not_judge_its_numbers(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch_bf16, "bfloat16_units", lambda: "AMX")
+    figures = told(tmp_path, "stream", "--window", "2", "--repeats", "1", "--backend", "torch-bf16")
+    ways = {way["name"]: way for way in figures["paths"]}
+    narrow = [ways[f"{name}, torch-bf16"] for name in LISTENERS]
+    assert not any(way["exact"] for way in narrow)
+    assert max(way["difference"] for way in narrow) > 1e-5
+    assert all(ways[name]["exact"] for name in (*LISTENERS, PLAIN))
 
 
 def test_the_plain_way_uses_nothing_of_earlier_windows(engine):
@@ -125,6 +136,7 @@ def test_frames_move_and_are_the_same_every_time():
         ["stream", "--repeats", "0"],
         ["stream", "--device", "tpu"],
         ["stream", "--recording", "nowhere.mp4"],
+        ["stream", "--backend", "torch-bf16", "--random-weights"],
         ["scale", "--window", "2", "--times", "3"],
         ["soak", "--windows", "1"],
         ["engines", "--window", "0"],
