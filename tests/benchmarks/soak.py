@@ -20,9 +20,9 @@ import statistics
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import cycle
 from pathlib import Path
 from typing import Any
 
@@ -72,6 +72,12 @@ class Ear:
     came: Counter[str] = field(default_factory=Counter)
     values: dict[str, str] = field(default_factory=dict)
 
+    def listen(self, output: interface.Output) -> None:
+        """Reliably; of a hundred messages none is lost that this process is late for. Most stay the bytes they are."""
+        take = self.peer.heard[output.name].append
+        raw = output not in (interface.POSE, interface.DIAGNOSTICS)
+        self.peer.ears.append(self.peer.node.create_subscription(output.type, output.name, take, 100, raw=raw))
+
     def count(self) -> None:
         """Take what was heard since the last time."""
         for name, messages in self.peer.heard.items():
@@ -98,7 +104,7 @@ def start(graph: Graph, network: str) -> tuple[Process, Ear, Any, dict[str, floa
     node = graph.node(*EVERY_IMAGE, command=COMMANDS[network])
     ear = Ear(graph.peer())
     for output in interface.OUTPUTS:
-        ear.peer.listen(output.type, output.name, 100)  # reliable; what this process is late for is not lost yet
+        ear.listen(output)
     publisher = ear.peer.publisher(qos=1000)
     (first, *_) = pictures(network)
     first.header.stamp = conversions.time(time.time_ns())
@@ -114,23 +120,30 @@ def idle(node: Process, ear: Ear, seconds: float) -> dict[str, float]:
     return {"idle_cpu_percent": 100 * (processor_seconds(node.pid) - before) / (time.monotonic() - begun)}
 
 
-def stream(node: Process, ear: Ear, publisher: Any, network: str, rate: float, seconds: float) -> Iterator[float]:
-    """Send images at this rate; yields the resident memory once a second."""
-    messages, begun, told = pictures(network), time.monotonic(), -1
-    for index in count():
-        due = index / rate
-        if due > seconds:
-            return
-        while (left := begun + due - time.monotonic()) > 0:
-            ear.peer.spin(min(left, 0.05))
-        message = messages[index % len(messages)]
+def stream(
+    node: Process, ear: Ear, publisher: Any, network: str, rate: float, seconds: float
+) -> Iterator[tuple[int, float]]:
+    """Send images as a camera does, which catches nothing up: at most so many a second.
+
+    Yields how many were sent so far and the resident memory, once a second and at the end.
+    """
+    messages, sent, begun = cycle(pictures(network)), 0, time.monotonic()
+    due = told = begun
+    while (now := time.monotonic()) < begun + seconds:
+        if now < due:
+            ear.peer.spin(min(due - now, 0.05))
+            continue
+        due = max(due + 1 / rate, now)
+        message = next(messages)
         message.header.stamp = conversions.time(time.time_ns())
         publisher.publish(message)
+        sent += 1
         ear.peer.take_all()
         ear.count()
-        if int(due) > told:
-            told = int(due)
-            yield resident_mib(node.pid)
+        if now >= told:
+            told = max(told + 1.0, now)
+            yield sent, resident_mib(node.pid)
+    yield sent, resident_mib(node.pid)
 
 
 def soak(network: str, rate: float, minutes: float) -> dict[str, Any]:
@@ -140,8 +153,9 @@ def soak(network: str, rate: float, minutes: float) -> dict[str, Any]:
         node, ear, publisher, figures = start(graph, network)
         figures |= idle(node, ear, 10.0)
         running = stream(node, ear, publisher, network, rate, 60 * minutes)
-        memory = list(track(running, "seconds", total=int(60 * minutes) + 1))
-        sent = 1 + int(60 * minutes * rate) + 1
+        counts, memory = zip(*track(running, "seconds", total=int(60 * minutes) + 1), strict=True)
+        figures["rate_hz"] = counts[-1] / (60 * minutes)
+        sent = 1 + counts[-1]
         ear.peer.until(lambda: ear.accounted(sent), lambda: f"{sent} images were sent: {ear.values}")
         ear.peer.spin(1.0)
         ear.count()
@@ -150,12 +164,13 @@ def soak(network: str, rate: float, minutes: float) -> dict[str, Any]:
     return figures | told_of_memory(memory) | told_of_counts(sent, ear)
 
 
-def told_of_memory(memory: list[float]) -> dict[str, float]:
+def told_of_memory(memory: Sequence[float]) -> dict[str, Any]:
     """Medians after the warm-up and at the end, a tenth of the rest each."""
     warm = memory[min(60, len(memory) // 3) :]
     part = max(1, len(warm) // 10)
     begin, end = statistics.median(warm[:part]), statistics.median(warm[-part:])
-    return {"rss_begin_mib": begin, "rss_end_mib": end, "rss_growth_percent": 100 * (end / begin - 1)}
+    growth = {"rss_begin_mib": begin, "rss_end_mib": end, "rss_growth_percent": 100 * (end / begin - 1)}
+    return growth | {"rss_mib_every_10_s": [round(each, 1) for each in memory[::10]]}
 
 
 def told_of_counts(sent: int, ear: Ear) -> dict[str, Any]:
