@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
 import torch
@@ -24,20 +26,45 @@ def beside(name: str) -> Executor:
 
 
 def in_line(name: str) -> Executor:
-    """The thread that gives the work. name: as `beside` takes it."""
+    """The thread that gives the work, before it goes on. name: as `beside` takes it."""
     return _InLine()
 
 
-class _InLine(Executor):
-    """Does what it is given before it returns: nothing overlaps."""
+def when_asked(name: str) -> Executor:
+    """The thread that asks for the result, if any does. name: as `beside` takes it."""
+    return _WhenAsked()
 
+
+class _InLine(Executor):
     def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         done: Future[T] = Future()
-        try:
-            done.set_result(work(*args, **kwargs))
-        except Exception as error:  # belongs to who asks for the result, as on a thread
-            done.set_exception(error)
+        _do(partial(work, *args, **kwargs), done)
         return done
+
+
+class _WhenAsked(Executor):
+    def submit(self, work: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        return _Deferred(partial(work, *args, **kwargs))
+
+
+class _Deferred(Future[T]):
+    """Work that one thread asks for."""
+
+    def __init__(self, work: Callable[[], T]) -> None:
+        super().__init__()
+        self._work = work
+
+    def result(self, timeout: float | None = None) -> T:
+        if not self.done():
+            _do(self._work, self)
+        return super().result(timeout)
+
+
+def _do(work: Callable[[], T], done: Future[T]) -> None:
+    try:
+        done.set_result(work())
+    except Exception as error:  # belongs to who asks for the result, as on a thread
+        done.set_exception(error)
 
 
 @dataclass(frozen=True)
@@ -45,34 +72,36 @@ class Lanes:
     """Where each step runs.
 
     Attributes:
-        network: the network's.
-        map: that of what comes behind it, to the message or the file.
+        prepare: what makes a network's input of a camera's image.
+        network: the network.
+        map: all that comes behind it, to the message or the file.
     """
 
+    prepare: MakeLane
     network: MakeLane
     map: MakeLane
 
 
-ONE_AFTER_ANOTHER = Lanes(in_line, in_line)
-MAP_BESIDE = Lanes(in_line, beside)
-ALL_BESIDE = Lanes(beside, beside)
+ONE_AFTER_ANOTHER = Lanes(when_asked, in_line, in_line)
+MAP_BESIDE = Lanes(when_asked, in_line, beside)
+ALL_BESIDE = Lanes(beside, beside, beside)
 
 
 def lanes_for(device: torch.device) -> Lanes:
-    """What is best for the device.
+    """What is best for a network on the device, by what `dpm bench overlap` measures.
 
-    On a GPU the host reads and prepares while the network runs. A network on the CPU uses all its cores, so that
-    nothing is won by reading ahead (a hundredth of a frame's time), and Ctrl-C ends it at once.
+    A network on a GPU leaves the host free. One on the CPU leaves the cores that torch has no threads for: where there
+    are none, overlapping makes frames later and no more of them. Reading ahead would win a hundredth there, and who
+    interrupts a run would wait for the network.
     """
-    return MAP_BESIDE if device.type == "cpu" else ALL_BESIDE
+    if device.type != "cpu":
+        return ALL_BESIDE
+    return MAP_BESIDE if torch.get_num_threads() < _cores() else ONE_AFTER_ANOTHER
 
 
-def moment(device: torch.device) -> Any:
-    """This moment of the caller's own queue on a device, for a `SideQueue` to begin after; a torch Event."""
-    module = torch.get_device_module(device)
-    event = module.Event()
-    event.record(module.current_stream(device))
-    return event
+def _cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 class SideQueue:
@@ -85,21 +114,16 @@ class SideQueue:
         self._streams: dict[torch.device, Any] = {}
 
     @contextmanager
-    def on(self, device: torch.device, after: Any = None) -> Iterator[None]:
-        """Queue here what is given within; it is done when the block ends.
+    def on(self, device: torch.device) -> Iterator[None]:
+        """Queue on this device what is given within; it is done when the block ends.
 
-        So memory that was read within may be used for other things as soon as nobody holds it.
-
-        Args:
-            device: where the work is done.
-            after: a `moment` before which it must not begin.
+        What is read within was waited for by whoever made it. Its memory may be used for other things as soon as
+        nobody holds it, since nothing that reads it is left in the queue.
         """
         module = torch.get_device_module(device)
         if device not in self._streams:
             self._streams[device] = module.Stream(device)
         with module.stream(self._streams[device]):
-            if after is not None:
-                after.wait(self._streams[device])
             try:
                 yield
             finally:

@@ -6,12 +6,14 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 
 from ..types import Estimate, Frame
 from .config import SessionConfig
-from .lanes import Lanes
+from .intake import Prepared
+from .lanes import Lanes, lanes_for
 from .pipeline import Outcome, Pipeline
 from .session import RepeatedStampError, Session
 from .statistics import Statistics, Tally
@@ -41,6 +43,7 @@ class Fault:
 @dataclass(frozen=True)
 class _Waiting:
     frame: Frame
+    ready: Future[Prepared]
     epoch: int
     since: float
 
@@ -72,6 +75,8 @@ class LiveSession:
             lanes: by default what is best for the engine's device; the network's is the worker always.
         """
         self._session = session
+        lanes = lanes or lanes_for(session.engine.device)
+        self._preparing = lanes.prepare("dpm-prepare")
         self._pipeline = Pipeline(session, lanes)
         self._teller: threading.Thread | None = None
         self._on_estimate = on_estimate
@@ -92,18 +97,16 @@ class LiveSession:
             if self._closed:
                 return
             self._tally.frames_in += 1
-            if self._waiting is not None:
-                self._tally.dropped["overload"] += 1
-            self._waiting = _Waiting(frame, self._epoch, time.perf_counter())
+            self._drop_waiting("overload")
+            ready = self._preparing.submit(self._session.prepare, frame)
+            self._waiting = _Waiting(frame, ready, self._epoch, time.perf_counter())
             self._changed.notify()
 
     def reset(self) -> None:
         """Begin a new epoch and a new map; results of frames offered before are not delivered."""
         with self._changed:
             self._epoch += 1
-            if self._waiting is not None:
-                self._tally.dropped["reset"] += 1
-                self._waiting = None
+            self._drop_waiting("reset")
 
     def configure(self, config: SessionConfig) -> None:
         """Use other thresholds from the next frame on. The last of several calls counts."""
@@ -119,17 +122,21 @@ class LiveSession:
         """Drop what waits and end the worker; whether it ended in time (seconds)."""
         with self._changed:
             self._closed = True
-            if self._waiting is not None:
-                self._tally.dropped["closed"] += 1
-                self._waiting = None
+            self._drop_waiting("closed")
             self._changed.notify()
         if threading.current_thread() not in (self._worker, self._teller):
             self._worker.join(timeout)
         return not self._worker.is_alive()
 
+    def _drop_waiting(self, cause: str) -> None:
+        if self._waiting is not None:
+            self._waiting.ready.cancel()
+            self._waiting = None
+            self._tally.dropped[cause] += 1
+
     def _work(self) -> None:
         epoch = self._epoch
-        with self._pipeline:
+        with self._pipeline, self._preparing:
             while (taken := self._take()) is not None:
                 waiting, config = taken
                 if config is not None:
@@ -150,8 +157,8 @@ class LiveSession:
 
     def _look(self, waiting: _Waiting) -> None:
         queued = time.perf_counter() - waiting.since
-        prepare = partial(self._session.prepare, waiting.frame)
-        self._pipeline.add(waiting.frame, prepare, partial(self._tell, waiting, queued), self._wanted())
+        tell = partial(self._tell, waiting, queued)
+        self._pipeline.add(waiting.frame, waiting.ready.result, tell, self._wanted())
 
     def _tell(self, waiting: _Waiting, queued: float, outcome: Outcome) -> None:
         self._teller = threading.current_thread()

@@ -14,9 +14,10 @@ from functools import partial
 from types import TracebackType
 
 from ..types import Estimate, Frame
-from .lanes import Lanes, in_line, lanes_for
+from .intake import Prepared
+from .lanes import Lanes, lanes_for
 from .mapper import Predicted
-from .session import Prepared, RepeatedStampError, Session
+from .session import RepeatedStampError, Session
 from .wanted import EVERYTHING, Wanted
 from .window import Break
 
@@ -167,7 +168,7 @@ class Reader:
         lanes = lanes or lanes_for(session.engine.device)
         self._session, self._wanted = session, wanted
         self._pipeline = Pipeline(session, lanes)
-        self._preparing = in_line("dpm-read")
+        self._preparing = lanes.prepare("dpm-prepare")
         self._network = lanes.network("dpm-network")
         self._looking: Future[None] | None = None
 
@@ -202,6 +203,7 @@ class Reader:
                 self.drain()
         finally:
             self._network.shutdown()
+            self._preparing.shutdown()
             self._pipeline.close()
 
     def _settle(self) -> None:

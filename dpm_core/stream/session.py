@@ -3,26 +3,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import torch
-from torch import Tensor
 
 from ..engines.protocol import answer, longest_window
 from ..errors import DpmError
-from ..kernels import prepare_images
 from ..types import Estimate, Frame, Prediction
-from .calibration import straightened
 from .config import STRUCTURAL, SessionConfig, by_name
+from .intake import Intake, Prepared
+from .lanes import SideQueue
 from .mapper import Mapper, Predicted
-from .stages import Stages
 from .wanted import EVERYTHING, Wanted
 from .window import Break, Window
 
 if TYPE_CHECKING:
     from ..engines.protocol import Engine
-    from ..geometry.fit import Fit
 
 
 class RepeatedStampError(DpmError):
@@ -33,27 +29,6 @@ class PredictionError(DpmError):
     """The network's answer cannot be used. The session has forgotten its frames."""
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """A frame as the network takes it.
-
-    Attributes:
-        frame: as it came.
-        straight: what a pinhole camera would have seen.
-        fit: how the image is brought to the network's size.
-        image: [3, H, W] float32 in [0, 1], of that size, on the engine's device.
-        colors: [H, W, 3] uint8, the same in bytes.
-        stages: how long it took.
-    """
-
-    frame: Frame
-    straight: Frame
-    fit: Fit
-    image: Tensor
-    colors: Tensor
-    stages: Stages
-
-
 class Session:
     """Turns each frame into an estimate of the moving world at that frame's instant.
 
@@ -62,6 +37,9 @@ class Session:
     `Pipeline` does that.
     """
 
+    NO_MEMORY: ClassVar = ("engine", "config", "_intake", "_map_queue")
+    """Attributes that tell nothing of the frames before; the others are what a snapshot keeps."""
+
     def __init__(self, engine: Engine, config: SessionConfig | None = None) -> None:
         self.engine = engine
         self.config = config or SessionConfig()
@@ -69,6 +47,8 @@ class Session:
         self._window = Window(self.config.window, self.config.max_gap_s)
         self._mapper = Mapper(self.config.scale)
         self._new_map = False
+        self._intake = Intake()
+        self._map_queue = SideQueue()
 
     def configure(self, config: SessionConfig) -> None:
         """Change thresholds between two calls of `predict`. What is structural must stay."""
@@ -99,29 +79,23 @@ class Session:
         """
         return self.estimate(self.predict(self.prepare(frame), wanted))
 
-    @torch.inference_mode()
     def prepare(self, frame: Frame) -> Prepared:
         """The frame as the network takes it.
 
         Raises:
-            DpmError: the lens cannot be meant.
+            DpmError: the lens cannot be meant, or the engine takes no images of this size.
         """
-        stages = Stages()
-        with stages("prepare"):
-            fit = self.engine.fit(*frame.image.shape[:2])
-            straight = straightened(frame)
-            camera_image = torch.from_numpy(straight.image).to(self.engine.device)
-            image = prepare_images(camera_image[None], fit.resized, fit.origin, fit.size, filter=fit.filter)[0]
-            colors = _bytes(image)
-        return Prepared(frame, straight, fit, image, colors, stages)
+        return self._intake.prepare(frame, self.engine)
 
     @torch.inference_mode()
     def predict(self, prepared: Prepared, wanted: Wanted = EVERYTHING) -> Predicted:
-        """What the network says of the window that ends with this frame.
+        """What the network says of the window that ends with this frame; nothing is left to wait for on a GPU.
 
         Raises:
             RepeatedStampError, PredictionError: as `process`.
         """
+        if prepared.engine != self.engine.name:  # another one has taken over meanwhile
+            prepared = self.prepare(prepared.frame)
         frame, fit, stages = prepared.frame, prepared.fit, prepared.stages
         self._mend(self._window.break_before(frame), frame)
         with stages("encode"):
@@ -145,8 +119,9 @@ class Session:
         )
 
     def estimate(self, predicted: Predicted) -> Estimate:
-        """The world at the newest frame of a window, in the map."""
-        return self._mapper.estimate(predicted)
+        """The world at the newest frame of a window, in the map; on a GPU beside what the network does there."""
+        with self._map_queue.on(predicted.prediction.own_points.device):
+            return self._mapper.estimate(predicted)
 
     def _mend(self, broken: Break | None, frame: Frame) -> None:
         if broken is Break.REPEATED:
@@ -172,8 +147,3 @@ def _require_window(engine: Engine, window: int) -> None:
     longest = longest_window(engine)
     if longest is not None and window > longest:
         raise DpmError(f"{engine.name} sees at most {longest} frames at once, not {window}; use a window of {longest}")
-
-
-def _bytes(image: Tensor) -> Tensor:
-    """[3, H, W] in [0, 1] -> [H, W, 3] uint8."""
-    return (image * 255).round_().to(torch.uint8).movedim(0, -1).contiguous()

@@ -6,7 +6,7 @@ import pytest
 from oracle import OracleEngine, frame
 
 from dpm_core.stream import LiveSession, Session, SessionConfig
-from dpm_core.stream.lanes import MAP_BESIDE
+from dpm_core.stream.lanes import ALL_BESIDE, MAP_BESIDE
 
 WAIT = 20.0
 
@@ -131,6 +131,27 @@ def test_a_reset_drops_what_is_with_the_network_and_what_waits(slow):
     assert receiver.taken.get(timeout=WAIT) == 3
     assert stream.statistics().dropped == {"reset": 2}
     assert engine.windows[-1] == [3]
+
+
+def test_while_the_network_is_busy_the_frame_that_waits_is_made_ready():
+    engine, prepared, estimates = Held(), queue.Queue(), queue.Queue()
+    session = Session(engine, SessionConfig(window=3))
+    prepare = session.prepare
+
+    def telling(one):
+        ready = prepare(one)
+        prepared.put(one.stamp_ns)
+        return ready
+
+    session.prepare = telling
+    stream = LiveSession(session, estimates.put, pytest.fail, lanes=ALL_BESIDE)
+    stream.offer(frame(0))
+    assert engine.entered.get(timeout=WAIT) == 0
+    stream.offer(frame(1))
+    assert [prepared.get(timeout=WAIT) for _ in range(2)] == [frame(index).stamp_ns for index in range(2)]
+    engine.go.release(2)
+    assert [index_of(estimates.get(timeout=WAIT)) for _ in range(2)] == [0, 1]
+    assert stream.close(WAIT)
 
 
 def test_a_receiver_may_close_the_stream():

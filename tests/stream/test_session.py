@@ -8,6 +8,7 @@ import torch
 from oracle import OracleEngine, frame
 
 from dpm_core.errors import DpmError
+from dpm_core.geometry.fit import Fit
 from dpm_core.stream import PredictionError, RepeatedStampError, Session, SessionConfig
 
 
@@ -155,6 +156,14 @@ def test_a_camera_that_cannot_be_is_refused_and_the_session_recovers(part, entry
         stream.process(frame(1))
     engine.predict = good
     assert np.isfinite(stream.process(frame(2)).world_from_camera).all()
+
+
+def test_a_frame_made_ready_for_an_engine_that_failed_is_made_ready_anew():
+    engine, stream = session()
+    prepared = stream.prepare(frame(0))
+    engine.name, smaller = "the next one", (20, 24)
+    engine.fit = lambda height, width: Fit((height, width), (height, width), (0, 0), smaller)
+    assert stream.estimate(stream.predict(prepared)).depth.shape == smaller
 
 
 def test_points_without_confidence_stay_out_of_the_cloud():

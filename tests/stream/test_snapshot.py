@@ -126,7 +126,7 @@ def session_after(count):
 @pytest.mark.parametrize("done", [0, 1, 3, 6])
 def test_a_session_goes_on_as_if_nothing_had_been(tmp_path, done):
     session, _ = session_after(done)
-    write_snapshot(tmp_path / "memory", {"session": session}, besides=("engine", "config"))
+    write_snapshot(tmp_path / "memory", {"session": session}, besides=Session.NO_MEMORY)
     again = Session(Steady())
     read_snapshot(tmp_path / "memory", {"session": again})
     for index in range(done, done + 4):
@@ -168,7 +168,7 @@ def test_a_forged_file_is_refused(tmp_path, node):
 
 def test_a_damaged_file_is_refused_and_the_object_stays_as_it_was(tmp_path):
     session, _ = session_after(2)
-    write_snapshot(tmp_path / "memory", {"it": session}, besides=("engine",))
+    write_snapshot(tmp_path / "memory", {"it": session}, besides=Session.NO_MEMORY)
     whole = (tmp_path / "memory").read_bytes()
     for end in (0, 7, 100, len(whole) - 1):
         (tmp_path / "memory").write_bytes(whole[:end])

@@ -30,7 +30,7 @@ OUTPUTS = {output.name: output for output in interface.OUTPUTS if output is not 
 _SNAPSHOT = "memory.safetensors"
 _MAP_EVERY_NS = 1_000_000_000
 _A_FRAME = 1000  # log times in a piece are frame · 1000 + number of the message
-_NO_MEMORY = ("engine", "config", "_publishers", "_frames")
+_NO_MEMORY = (*Session.NO_MEMORY, "_publishers", "_frames")
 _TRUSTED = ("dpm_core", "dpm_ros", "builtin_interfaces", "geometry_msgs", "nav_msgs", "std_msgs")
 
 

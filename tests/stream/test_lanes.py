@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where work runs, and which way is chosen for a device."""
+
+import threading
+
+import pytest
+import torch
+
+from dpm_core.stream import lanes
+from dpm_core.stream.lanes import ALL_BESIDE, MAP_BESIDE, ONE_AFTER_ANOTHER, beside, in_line, lanes_for, when_asked
+
+
+def fail():
+    raise ValueError("no")
+
+
+@pytest.mark.parametrize("make", [beside, in_line, when_asked])
+def test_a_result_or_an_error_comes_to_who_asks_for_it(make):
+    with make("dpm-test") as lane:
+        assert lane.submit(max, 1, 2).result() == 2
+        failed = lane.submit(fail)
+        for _ in range(2):
+            with pytest.raises(ValueError, match="no"):
+                failed.result()
+
+
+def test_work_beside_has_a_thread_of_its_own_with_its_name():
+    with beside("dpm-test") as lane:
+        name = lane.submit(lambda: threading.current_thread().name).result()
+    assert name.startswith("dpm-test")
+
+
+def test_work_in_line_is_done_when_it_was_given():
+    done = []
+    in_line("").submit(done.append, 1)
+    assert done == [1]
+
+
+def test_work_when_asked_is_done_once_and_only_if_somebody_asks():
+    done = []
+    lane = when_asked("")
+    given, cancelled = lane.submit(done.append, "given"), lane.submit(done.append, "cancelled")
+    cancelled.cancel()
+    assert done == []
+    given.result()
+    given.result()
+    assert done == ["given"]
+
+
+@pytest.mark.parametrize(
+    ("device", "threads", "cores", "chosen"),
+    [
+        ("cpu", 2, 2, ONE_AFTER_ANOTHER),
+        ("cpu", 4, 8, MAP_BESIDE),
+        ("cuda", 2, 2, ALL_BESIDE),
+    ],
+)
+def test_frames_overlap_where_the_network_leaves_processors_free(monkeypatch, device, threads, cores, chosen):
+    monkeypatch.setattr(lanes.torch, "get_num_threads", lambda: threads)
+    monkeypatch.setattr(lanes, "_cores", lambda: cores)
+    assert lanes_for(torch.device(device)) == chosen
