@@ -67,6 +67,26 @@ def test_everything_that_the_packages_need_is_copied(path):
     assert needed <= copied
 
 
+def words_after(text, command):
+    """The arguments of each call of a command in some shell, options left out."""
+    found = re.findall(rf"{command} ((?:[^&|\n#]|(?<=\S)#)+)", text)
+    return {word for arguments in found for word in shlex.split(arguments) if not word.startswith("-")}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_it_installs_what_the_instructions_for_a_robot_do(path):
+    """The base images have rosdep and colcon, or pip brings it."""
+    robot = (ROOT / "ros2_ws" / "README.md").read_text().partition("## On a robot")[2].partition("\n- ")[0]
+    commands = "\n".join(arguments(path, "RUN"))
+    in_base = {"python3-rosdep", "python3-colcon-common-extensions"}
+    asked = words_after(robot, "apt install")
+    assert "build-essential" in asked
+    assert asked - in_base == words_after(commands, "apt-get install")
+    in_venv = words_after(robot, "pip install")
+    assert in_venv == {"numpy<2", ".[run,ros]"}
+    assert in_venv <= words_after(commands, "pip install")
+
+
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
 def test_every_command_is_whole_shell(path):
     for command in arguments(path, "RUN"):

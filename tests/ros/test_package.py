@@ -71,16 +71,37 @@ def test_the_commands_are_found_by_the_command_line():
     assert {name: found[name] for name in OF_ROS} == {name: f"dpm_ros.{name}:main" for name in OF_ROS}
 
 
-def test_package_xml_names_every_ros_package_that_is_imported():
+ROS = re.compile("(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge|launch|launch_ros|ament_index_python)$")
+OF_ROSDEP = {"numpy": "python3-numpy", "yaml": "python3-yaml"}
+
+
+def depended_on():
+    """The keys in package.xml, but for those of its tests."""
     elements = ElementTree.parse(PACKAGE / "package.xml").getroot()
-    named = {element.text for element in elements if "depend" in element.tag}
+    return {element.text for element in elements if element.tag in ("depend", "exec_depend")}
+
+
+def imported():
+    """What the package and the launch files import, but for Python's own and ours."""
     files = [*(PACKAGE / "dpm_ros").glob("*.py"), *(ROOT / "launch").glob("*.py")]
     sources = "\n".join(path.read_text() for path in files)
-    imported = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
-    kinds = "(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge|launch|launch_ros|ament_index_python)$"
-    ros = {name for name in imported if re.search(kinds, name)}
+    found = set(re.findall(r"^\s*(?:from|import) (\w+)", sources, re.MULTILINE))
+    return found - set(sys.stdlib_module_names) - {"dpm_core", "dpm_ros"}
+
+
+def test_package_xml_names_every_ros_package_that_is_imported():
+    ros = {name for name in imported() if ROS.search(name)}
     assert {"rclpy", "launch_ros"} <= ros
-    assert ros <= named
+    assert ros <= depended_on()
+
+
+def test_all_else_that_is_imported_comes_by_rosdep_or_with_the_library():
+    others = {name for name in imported() if not ROS.search(name)}
+    of_rosdep = {key for key in depended_on() if key.startswith("python3-")}
+    assert of_rosdep == {OF_ROSDEP[name] for name in others & set(OF_ROSDEP)}
+    required = [line.partition(";") for line in importlib.metadata.requires("dpm")]
+    with_library = {re.match(r"[\w-]+", name)[0] for name, _, when in required if not when or '"run"' in when}
+    assert others - set(OF_ROSDEP) <= with_library
 
 
 @pytest.mark.skipif(not FROM_WHEELS, reason="ROS here is a distribution's, which has tf2_msgs")

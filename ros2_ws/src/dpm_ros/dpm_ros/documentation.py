@@ -41,11 +41,18 @@ _HEAD = f"""<!-- {_LICENSE} -->
 
 A managed (lifecycle) node that configures and activates itself unless `autostart` is false. All names without a slash
 are relative: they follow the node's namespace, and may be remapped. Every output carries the stamp of its image.
-Clouds and images are in the camera's own frame (clouds in `map_frame` where `cloud_frame` says so), pose and path in
-`map_frame`. A message is built only when somebody subscribes.
+Clouds and images are in the camera's own frame (clouds in `map_frame` where `cloud_frame` says so); pose, path, map,
+tracks and trail in `map_frame`. A message is built only when somebody subscribes.
 
 Outputs are RELIABLE: a best-effort subscriber is served too, but loses messages over 1 MB on stock Fast DDS, which
 `FASTDDS_BUILTIN_TRANSPORTS=LARGE_DATA` (set by the launch files) cures."""
+
+
+_OTHER_INPUTS = """Beside them `/tf_static` (tf2_msgs/msg/TFMessage): where the camera is on the robot; `/tf` where
+`odom_from` is tf; and `/clock` where `use_sim_time` is true.
+
+`image`, `camera_info` and `depth` are asked for as reliably as `image_qos` says, `odom` and `/tf` by best effort, which
+hears every publisher."""
 
 
 def _topics() -> list[str]:
@@ -55,14 +62,15 @@ def _topics() -> list[str]:
     read = [(f"`{topic.name}`", _type(topic.type), topic.help) for topic in INPUTS]
     return [
         "## Reads\n\n" + _table(("topic", "type", "what"), read),
-        "Reliability is asked as `image_qos` says.",
+        _OTHER_INPUTS,
         "## Publishes\n\n" + _table(("topic", "type", "QoS", "what"), published),
     ]
 
 
 def _services() -> str:
     rows = [(f"`{service.name}`", _type(service.type), service.help) for service in SERVICES]
-    return "## Services\n\n" + _table(("service", "type", "what"), rows)
+    table = _table(("service", "type", "what"), rows)
+    return f"## Services\n\n{table}\n\nBeside them those of every managed node: its transitions and its parameters."
 
 
 def _parameters() -> list[str]:
