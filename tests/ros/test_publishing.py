@@ -10,6 +10,7 @@ from dpm_ros import conversions, interface, parameters
 from dpm_ros.publishing import EstimatePublisher, Frames
 from nav_msgs.msg import Path
 from oracle import OracleEngine, frame
+from rclpy.qos import ReliabilityPolicy
 from rclpy.serialization import deserialize_message
 from test_conversions import columns, read_back
 from visualization_msgs.msg import Marker
@@ -67,6 +68,12 @@ def test_the_session_is_asked_for_what_is_heard_and_the_map_goes_on(listening, w
 def test_clouds_that_carry_velocity_need_all_motion():
     with_motion = Frames.of(VALUES | {"cloud_fields": "motion"})
     assert publisher("points", frames=with_motion)[0].wanted().motion == "all"
+
+
+@pytest.mark.parametrize("output", interface.OUTPUTS, ids=lambda output: output.name)
+def test_a_message_does_not_take_the_place_of_one_that_was_sent_just_before(output):
+    assert output.qos.reliability == ReliabilityPolicy.RELIABLE
+    assert output.depth == 1 if output.latched else output.depth >= 5
 
 
 @pytest.mark.parametrize("topic", [*CLOUDS, "scene_flow", "tracks", "depth/image", "dynamic_mask"])

@@ -23,14 +23,14 @@ class Output:
         name: relative where it may be remapped into a namespace; absolute where ROS says so.
         type: the message class.
         help: what it carries, in the words of the documentation.
-        depth: messages kept for a slow subscriber.
+        depth: messages kept for a slow subscriber: with one, the second of two within milliseconds takes its place.
         latched: whether a late subscriber gets the last message.
     """
 
     name: str
     type: type
     help: str
-    depth: int = 1
+    depth: int = 5
     latched: bool = False
 
     @property
@@ -68,7 +68,11 @@ TRACKS = Output(
     "tracks", MarkerArray, "a LINE_STRIP for each point seen moving, in the map frame; its id is the point's own"
 )
 MAP = Output(
-    "map", PointCloud2, "what does not move, of all that was seen since the map began; 1 Hz at most", latched=True
+    "map",
+    PointCloud2,
+    "what does not move, of all that was seen since the map began; 1 Hz at most",
+    depth=1,
+    latched=True,
 )
 ODOMETRY = Output(
     "odometry", Odometry, "the camera in the map frame and its twist along its own axes, with covariances", depth=10
@@ -76,7 +80,9 @@ ODOMETRY = Output(
 POSE = Output("pose", PoseStamped, "the camera in the map frame", depth=10)
 PATH = Output("path", Path, "the newest poses since the map began, at most `path_length`")
 TF = Output("/tf", TFMessage, "map → camera, or map → odom, as `tf_mode` says", depth=100)
-STATIC_TF = Output("/tf_static", TFMessage, "`world_frame` → map: upright as far as the first camera was", latched=True)
+STATIC_TF = Output(
+    "/tf_static", TFMessage, "`world_frame` → map: upright as far as the first camera was", depth=1, latched=True
+)
 DEPTH = Output("depth/image", Image, "32FC1, along the optical axis, NaN where there is none (REP-118)")
 DEPTH_INFO = Output("depth/camera_info", CameraInfo, "intrinsics of the published size")
 CONFIDENCE = Output("confidence", Image, "32FC1, the network's own confidence")
