@@ -7,7 +7,7 @@ The node runs in a process of its own and hears the bundled recording forwards a
 sends, subscribes to every output and counts. The oracle, which knows a small world, answers at once: it is for rates
 that no network on a CPU keeps. Told at the end:
 - seconds and processor seconds from the start of the process to its first estimate, and its load while no image comes;
-- resident memory after the warm-up (the first third, at most a minute) and at the end;
+- resident memory after the warm-up (the first third, at most two minutes) and at the end;
 - whether images in = estimates out + drops by reason, and how many messages of each topic came of those sent.
 """
 
@@ -166,7 +166,7 @@ def soak(network: str, rate: float, minutes: float) -> dict[str, Any]:
 
 def told_of_memory(memory: Sequence[float]) -> dict[str, Any]:
     """Medians after the warm-up and at the end, a tenth of the rest each."""
-    warm = memory[min(60, len(memory) // 3) :]
+    warm = memory[min(120, len(memory) // 3) :]
     part = max(1, len(warm) // 10)
     begin, end = statistics.median(warm[:part]), statistics.median(warm[-part:])
     growth = {"rss_begin_mib": begin, "rss_end_mib": end, "rss_growth_percent": 100 * (end / begin - 1)}
