@@ -10,6 +10,7 @@ BENCHMARKS = {
     "stream": in_module("dpm_core.cli.bench_stream", "a new frame, live against plain"),
     "engines": in_module("dpm_core.cli.bench_engines", "the same frames through every engine that is here"),
     "scale": in_module("dpm_core.cli.bench_scale", "cost by frames of a window, by image size, by asked times"),
+    "overlap": in_module("dpm_core.cli.bench_overlap", "frames one after another and overlapped"),
     "soak": in_module("dpm_core.cli.bench_soak", "memory over many windows"),
     "report": in_module("dpm_core.cli.bench_report", "a page and charts of what was measured"),
 }

@@ -21,6 +21,8 @@ MEASUREMENTS = {
     "stream": ["stream"],
     "engines": ["engines"],
     "scale": ["scale"],
+    "overlap": ["overlap"],
+    "overlap_spare": ["overlap", "--threads", "1"],
     "soak": ["soak", "--size", "42x56"],
 }
 """What `--measure` runs, by the name of its file. Other files of the folder, of other machines and networks, stay."""
@@ -33,7 +35,7 @@ class Options:
     Attributes:
         folder: of the files, named after the benchmark: stream.json, stream_NAME.json, engines.json, …
         out: the page; its charts go into the folder.
-        measure: measure stream, engines, scale and soak of vdpm-mini here first. Other files stay.
+        measure: measure stream, engines, scale, overlap and soak of vdpm-mini here first. Other files stay.
     """
 
     folder: Path = Path("docs/measurements")
@@ -197,6 +199,31 @@ def _scale(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return text, charts
 
 
+def _overlap(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    options, ways = figures["options"], figures["ways"]
+    head = [
+        "a new frame, its files written",
+        "ms",
+        "**one after another / this**",
+        "latency, ms",
+        "page faults",
+        "same bytes",
+    ]
+    rows = [
+        [
+            f"{way['name']}{' (chosen here)' if way['chosen'] else ''}",
+            f"{1e3 * way['seconds']:.0f}",
+            f"**{way['ratio']:.2f}**",
+            f"{1e3 * way['latency']:.0f}",
+            f"{way['page_faults']:.0f}",
+            "yes" if way["same"] else "no",
+        ]
+        for way in ways
+    ]
+    asked = f"{options['window']} frames of {options['size']}"
+    return f"`{options['model']}`, {asked}. {_where(figures)}\n\n{_table(head, rows)}\n", {}
+
+
 def _soak(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     options, soak = figures["options"], figures["soak"]
     held = [(float(windows), held / 2**20) for windows, held in soak["resident_bytes"].items()]
@@ -213,9 +240,10 @@ SECTIONS = {
     "stream": ("Live against plain", _stream),
     "engines": ("Engines", _engines),
     "scale": ("Cost by size of the question", _scale),
+    "overlap": ("Successive frames overlapped", _overlap),
     "soak": ("Memory over many windows", _soak),
 }
-KEYS = {"stream": "paths", "engines": "engines", "scale": "growths", "soak": "soak"}
+KEYS = {"stream": "paths", "engines": "engines", "scale": "growths", "overlap": "ways", "soak": "soak"}
 
 
 def _where(figures: Mapping[str, Any]) -> str:

@@ -17,7 +17,8 @@ from tyro.conf import arg
 
 from ..engines import Engine
 from ..errors import DpmError
-from ..stream import Session, SessionConfig
+from ..stream import Outcome, Reader, Session, SessionConfig
+from ..stream.lanes import Lanes
 from .arguments import parse, write_json
 from .measuring import (
     AtSize,
@@ -37,7 +38,7 @@ SAMPLES = 50
 
 @dataclass(frozen=True)
 class Options:
-    """Run many windows through one session and watch the memory that the process holds.
+    """Run many windows through one session, as `dpm run` does, and watch the memory that the process holds.
 
     Attributes:
         model: the network.
@@ -90,16 +91,20 @@ def main(argv: list[str]) -> int:
     return 0
 
 
-def measure(engine: Engine, size: tuple[int, int], window: int, windows: int) -> Figure:
-    """All windows through one session; nothing of an estimate is kept."""
-    session = Session(engine, SessionConfig(window=window))
+def measure(engine: Engine, size: tuple[int, int], window: int, windows: int, lanes: Lanes | None = None) -> Figure:
+    """All windows through one session; nothing of an estimate is kept. lanes: what is best here, or which."""
     every = max(1, windows // SAMPLES)
     held: dict[int, int] = {}
-    for index, frame in enumerate(track(islice(frames(None, size), windows), total=windows, transient=True)):
-        session.process(frame)
-        if index % every == every - 1:
-            held[index + 1] = _held(engine.device)
+    with Reader(Session(engine, SessionConfig(window=window)), lanes=lanes) as reader:
+        for index, frame in enumerate(track(islice(frames(None, size), windows), total=windows, transient=True)):
+            reader.add(frame, _require_estimate)
+            if index % every == every - 1:
+                held[index + 1] = _held(engine.device)
     return settled(held)
+
+
+def _require_estimate(outcome: Outcome) -> None:
+    outcome.result()
 
 
 def settled(held: dict[int, int]) -> Figure:

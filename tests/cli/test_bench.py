@@ -2,12 +2,14 @@
 """The benchmarks measure what they say, on a network small enough for tests. No time is judged."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
 from dpm_core.cli import main
+from dpm_core.cli.bench_overlap import digest
 from dpm_core.cli.bench_scale import grown
 from dpm_core.cli.bench_soak import measure as soak
 from dpm_core.cli.bench_soak import settled
@@ -15,6 +17,8 @@ from dpm_core.cli.bench_stream import LISTENERS, PLAIN, TOLERANCE, Plain, differ
 from dpm_core.cli.measuring import AtSize, size_of, some_frames, torch_engine
 from dpm_core.engines import torch_bf16
 from dpm_core.errors import DpmError
+from dpm_core.stream import Session
+from dpm_core.stream.lanes import ALL_BESIDE, ONE_AFTER_ANOTHER
 
 SMALL = ["--size", "28x42", "--device", "cpu", "--threads", "1"]
 SIZE = (28, 42)
@@ -109,8 +113,24 @@ def test_growth_is_read_off_the_medians():
     assert square.off_line > 0.05
 
 
-def test_memory_stays_over_windows(engine):
-    figure = soak(engine, SIZE, window=3, windows=60)
+def test_overlap_tells_every_way_and_that_they_agree(tmp_path):
+    ways = told(tmp_path, "overlap", "--window", "2", "--frames", "2", "--rounds", "1")["ways"]
+    assert [way["name"] for way in ways] == ["one after another", "map beside", "all beside"]
+    assert ways[0]["ratio"] == 1
+    assert sum(way["chosen"] for way in ways) == 1
+    assert all(way["same"] and min(way["seconds"], way["latency"]) > 0 for way in ways)
+
+
+def test_what_two_estimates_say_differently_is_seen(engine):
+    one, other = map(Session(engine).process, some_frames(None, SIZE, 2))
+    assert digest(one) == digest(replace(one, seconds={}))
+    assert digest(one) != digest(other)
+    assert digest(one) != digest(replace(one, cloud=other.cloud))
+
+
+@pytest.mark.parametrize("lanes", [ONE_AFTER_ANOTHER, ALL_BESIDE], ids=["one after another", "overlapped"])
+def test_memory_stays_over_windows(engine, lanes):
+    figure = soak(engine, SIZE, window=3, windows=60, lanes=lanes)
     assert figure.growth_bytes_per_window < 16384, figure  # one window's maps are ten times that
 
 
@@ -138,6 +158,7 @@ def test_frames_move_and_are_the_same_every_time():
         ["stream", "--recording", "nowhere.mp4"],
         ["stream", "--backend", "torch-bf16", "--random-weights"],
         ["scale", "--window", "2", "--times", "3"],
+        ["overlap", "--rounds", "0"],
         ["soak", "--windows", "1"],
         ["engines", "--window", "0"],
     ],
