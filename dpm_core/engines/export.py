@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 OnStep: TypeAlias = Callable[[str], None]
 """Is told what begins, STEPS times in all for a network with three graphs, fewer for two."""
 
+LARGEST_INLINE = 3 << 30
+"""Bytes of weights in all graphs together that can lie in the graphs themselves, see `export_onnx.INLINE_BYTES`."""
+
 SPARE = 64 << 20
 """Bytes of a folder beside its weights."""
 
@@ -82,7 +85,7 @@ def export_network(
     """
     _require_exporter()
     from .export_onnx import save_graph, to_onnx
-    from .export_parity import judge, opened_for_parity, record
+    from .export_parity import forms_for_parity, judge, record, worst
 
     network = loaded.network.eval().requires_grad_(False)
     size = export.size or loaded.spec.fit(480, 640).size
@@ -112,11 +115,13 @@ def export_network(
             written = {}
             for graph in graphs:
                 on_step(graph.name)
-                written[graph.name] = save_graph(to_onnx(graph), graph, folder.unfinished)
+                fused = export.precision == "fp32"
+                written[graph.name] = save_graph(to_onnx(graph), graph, folder.unfinished, fused=fused)
             manifest = replace(manifest, graphs=written)
             on_step("check")
-            exported = record(manifest, opened_for_parity(manifest, folder.unfinished, Path(scratch)), frames)
-            manifest = replace(manifest, parity=judge(eager, exported, export.precision))
+            forms = forms_for_parity(manifest, folder.unfinished, Path(scratch))
+            parities = (judge(eager, record(manifest, graphs, frames), export.precision) for graphs in forms)
+            manifest = replace(manifest, parity=worst(parities))
         write_manifest(folder.unfinished, manifest)
         folder.finish()
     except OSError as error:
@@ -147,8 +152,9 @@ def _require_exporter() -> None:
 def _require_room(out: Path, network: nn.Module, precision: Precision) -> None:
     here = next(parent for parent in out.absolute().parents if parent.exists())
     weights = sum(parameter.numel() for parameter in network.parameters()) * 4
-    # The check of a bfloat16 export works on a copy.
-    needed, free = weights * (2 if precision == "bf16" else 1) + SPARE, shutil.disk_usage(here).free
+    # The check of a bfloat16 export works on a copy; graphs that hold their weights are there in two forms in float32.
+    more = {"bf16": weights, "fp16": 0, "fp32": min(weights, LARGEST_INLINE)}[precision]
+    needed, free = weights + more + SPARE, shutil.disk_usage(here).free
     if free < needed:
         raise DpmError(
             f"{here} has {free / 1e6:.0f} MB free, the export needs {needed / 1e6:.0f} MB; make room, "

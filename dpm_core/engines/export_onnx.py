@@ -18,6 +18,7 @@ from ..checkpoints.download import sha256
 from .export_graphs import ModuleGraph
 from .export_precision import widen_softmax
 from .manifest import GraphSpec, TensorSpec
+from .onnx_fused import fuse
 
 if TYPE_CHECKING:
     import onnx_ir
@@ -65,8 +66,16 @@ def _forget_origins(model: onnx_ir.Model) -> None:
     model.metadata_props.clear()
 
 
-def save_graph(model: onnx_ir.Model, graph: ModuleGraph, folder: Path, inline_bytes: int = INLINE_BYTES) -> GraphSpec:
+def save_graph(
+    model: onnx_ir.Model, graph: ModuleGraph, folder: Path, inline_bytes: int = INLINE_BYTES, fused: bool = False
+) -> GraphSpec:
     """Write a graph into a folder that is being made.
+
+    Args:
+        model, graph: from `to_onnx`.
+        folder: where its files come.
+        inline_bytes: weights beyond this lie beside the graph.
+        fused: whether ONNX Runtime's CPU provider has operators for what is in it, all of it being float32.
 
     Raises:
         OSError: the disk is full.
@@ -77,13 +86,27 @@ def save_graph(model: onnx_ir.Model, graph: ModuleGraph, folder: Path, inline_by
     file = folder / f"{graph.name}.onnx"
     beside = None if size <= inline_bytes else f"{graph.name}.weights"
     onnx_ir.save(model, file, external_data=beside)
+    for_cpu = _save_fused(file) if fused else None
     return GraphSpec(
         graph.name,
         file.name,
         tuple(_tensor(value) for value in model.graph.inputs),
         tuple(_tensor(value) for value in model.graph.outputs),
-        {name: sha256(folder / name) for name in (file.name, beside) if name is not None},
+        {name: sha256(folder / name) for name in (file.name, beside, for_cpu) if name is not None},
+        for_cpu,
     )
+
+
+def _save_fused(file: Path) -> str | None:
+    """The graph's other form beside it, or None where nothing in it is fused. Weights that lie beside serve both."""
+    import onnx_ir
+
+    model = onnx_ir.load(file)
+    if not any(fuse(model)):
+        return None
+    fused = file.with_suffix(".fused.onnx")
+    onnx_ir.save(model, fused)
+    return fused.name
 
 
 def _tensor(value: Any) -> TensorSpec:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..types import UInt8
 from .export_precision import widen_all
 from .exported import ExportedEngine, Graph
 from .manifest import Deviation, Manifest, Precision
-from .onnx_graph import OnnxGraph
+from .onnx_graph import OnnxGraph, file_for
 
 CPU = torch.device("cpu")
 
@@ -124,8 +124,28 @@ def _deviation(eager: Tensor, exported: Tensor) -> Deviation:
     return Deviation(p99, cosine, float(a.square().mean().sqrt()))
 
 
+def worst(parities: Iterable[Mapping[str, Deviation]]) -> dict[str, Deviation]:
+    """Of several forms of the same graphs, by `judge`."""
+    so_far: dict[str, Deviation] = {}
+    for parity in parities:
+        for name, found in parity.items():
+            other = so_far.get(name, found)
+            so_far[name] = Deviation(max(found.p99, other.p99), min(found.cosine, other.cosine), found.scale)
+    return so_far
+
+
+def forms_for_parity(manifest: Manifest, folder: Path, scratch: Path) -> Iterator[dict[str, Graph]]:
+    """The graphs of an export in each of their forms, one after another, run by ONNX Runtime on the CPU."""
+    yield opened_for_parity(manifest, folder, scratch)
+    if any(spec.fused for spec in manifest.graphs.values()):
+        threads = torch.get_num_threads()
+        yield {
+            name: OnnxGraph(file_for(folder, spec, CPU), spec, CPU, threads) for name, spec in manifest.graphs.items()
+        }
+
+
 def opened_for_parity(manifest: Manifest, folder: Path, scratch: Path) -> dict[str, Graph]:
-    """The graphs of an export, run by ONNX Runtime on the CPU.
+    """The graphs of an export as TensorRT takes them, run by ONNX Runtime on the CPU.
 
     Its CPU provider knows no bfloat16. Such graphs are run as copies in `scratch` that compute each operation in
     float32 and round its result.

@@ -45,7 +45,8 @@ class GraphSpec:
         name: "encoder", "window", "time" or "pair".
         file: its ONNX file, in the folder.
         inputs, outputs: in the graph's order.
-        sha256: of every file that the graph needs, by name: the ONNX file, and its weights where they are beside it.
+        sha256: of every file that the graph needs, by name: the ONNX files, and their weights where they are beside.
+        fused: the same graph as ONNX Runtime's CPU provider runs it best, see `onnx_fused`; None where there is none.
     """
 
     name: str
@@ -53,6 +54,7 @@ class GraphSpec:
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[TensorSpec, ...]
     sha256: Mapping[str, str]
+    fused: str | None = None
 
     @property
     def checksum(self) -> str:
@@ -174,7 +176,7 @@ def _graph(plain: dict[str, Any]) -> GraphSpec:
         key: tuple(TensorSpec(each["name"], tuple(each["shape"]), each["dtype"]) for each in plain[key])
         for key in ("inputs", "outputs")
     }
-    for name in (plain["file"], *plain["sha256"]):
+    for name in (plain["file"], plain.get("fused") or plain["file"], *plain["sha256"]):
         if Path(name).name != name:
             raise ValueError(f"file '{name}' is not in the folder")
     return GraphSpec(**{**plain, **tensors})

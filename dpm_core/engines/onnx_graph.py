@@ -80,10 +80,15 @@ def open_onnx(folder: Path, device: torch.device) -> ExportedEngine:
             f"{folder} is bf16, which ONNX Runtime computes only on a GPU; export with --precision fp32 for the CPU"
         )
     graphs = {
-        name: OnnxGraph(folder / spec.file, spec, device, torch.get_num_threads())
+        name: OnnxGraph(file_for(folder, spec, device), spec, device, torch.get_num_threads())
         for name, spec in manifest.graphs.items()
     }
     return ExportedEngine(manifest, graphs, f"ONNX Runtime {ort.__version__}", device)
+
+
+def file_for(folder: Path, spec: GraphSpec, device: torch.device) -> Path:
+    """The form of a graph that ONNX Runtime runs best on a device."""
+    return folder / (spec.fused if spec.fused and device.type == "cpu" else spec.file)
 
 
 def onnx_runs_on(device: torch.device) -> bool:
