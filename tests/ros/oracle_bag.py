@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""`dpm bag` in processes that are killed, its network being one that knows the world.
+"""`dpm bag` in processes that are killed, its frames overlapped, its network being one that knows the world.
 
 python oracle_bag.py '["FUNCTION:NTH", SECONDS, ...]' ARGUMENTS ... runs the command once for each moment and kills it
 there, at the n-th call of a function or after so many seconds, then once more to the end, whose exit code is given.
@@ -16,6 +16,9 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "stream"), str(Path(__
 
 from dpm_ros.bag import main  # noqa: E402
 from oracle import OracleEngine  # noqa: E402
+
+from dpm_core.stream import pipeline  # noqa: E402
+from dpm_core.stream.lanes import ALL_BESIDE  # noqa: E402
 
 
 class SteadyOracle(OracleEngine):
@@ -60,6 +63,7 @@ def run(moment, arguments):
 
 
 if __name__ == "__main__":
+    pipeline.lanes_for = lambda device: ALL_BESIDE
     moments, arguments = json.loads(sys.argv[1]), sys.argv[2:]
     for moment in moments:
         print(moment, run(moment, arguments), flush=True)

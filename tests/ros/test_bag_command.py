@@ -24,7 +24,8 @@ from sensor_msgs.msg import CompressedImage, Image, PointCloud2
 from std_msgs.msg import String
 from test_conversions import columns, read_back
 
-from dpm_core.stream import Session
+from dpm_core.stream import Session, pipeline
+from dpm_core.stream.lanes import ALL_BESIDE, ONE_AFTER_ANOTHER
 
 TYPES = get_typestore(Stores.LATEST)
 FRAMES = [oracle.frame(index) for index in range(12)]
@@ -127,6 +128,13 @@ def test_twice_gives_the_same_bytes(recorded, written, tmp_path):
     assert run(recorded, "--out", tmp_path / "another name.mcap", "--save-every", "1") == 0
     assert (tmp_path / "another name.mcap").read_bytes() == written.read_bytes()
     assert [path.name for path in tmp_path.iterdir()] == ["another name.mcap"]
+
+
+@pytest.mark.parametrize("lanes", [ONE_AFTER_ANOTHER, ALL_BESIDE], ids=["one after another", "overlapped"])
+def test_overlapped_frames_give_the_same_bytes(recorded, written, tmp_path, monkeypatch, lanes):
+    monkeypatch.setattr(pipeline, "lanes_for", lambda device: lanes)
+    assert run(recorded, "--out", tmp_path / "out.mcap", "--save-every", "5") == 0
+    assert (tmp_path / "out.mcap").read_bytes() == written.read_bytes()
 
 
 MOMENTS = [
