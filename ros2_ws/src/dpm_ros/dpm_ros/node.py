@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The node `dpm`: a managed node that starts itself, a thin face over the live session that `dpm run` uses too.
 
-One executor thread reads messages and answers services; the session's worker thread infers and publishes.
+One executor thread reads messages and answers services; the session's own threads infer and publish.
 """
 
 from __future__ import annotations
@@ -199,7 +199,7 @@ class DpmNode(LifecycleNode):
         if self._publishing is not None:
             self._publishing.forget()
 
-    # The worker's side.
+    # The session's threads.
 
     def _on_estimate(self, estimate: Estimate) -> None:
         self._newest = estimate

@@ -5,29 +5,29 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
+import cv2
 import numpy as np
-import torch
 from tf2_msgs.msg import TFMessage
 
 from dpm_core.stream import Wanted
 from dpm_core.types import Cloud
 
 from . import conversions, interface, markers
+from .conversions import PackedCloud
 from .interface import Output
 from .path import PathMessage
 from .trail import Trail
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from rclpy.publisher import Publisher
     from sensor_msgs.msg import PointCloud2
     from std_msgs.msg import Header
 
-    from dpm_core.types import Bool, Estimate, Float64
+    from dpm_core.types import Estimate, Float64
 
 
 @dataclass(frozen=True)
@@ -82,7 +82,7 @@ class Frames:
 
 
 class EstimatePublisher:
-    """Sends estimates. `publish` is called by the worker, `publish_map` now and then, `forget` by anybody."""
+    """Sends estimates. `publish` is called by a thread of the session, `publish_map` now and then, `forget` by anybody."""
 
     def __init__(self, publishers: Mapping[str, Publisher[Any]], frames: Frames) -> None:
         self._publishers = publishers
@@ -96,7 +96,7 @@ class EstimatePublisher:
         self._unit: str | None = None
 
     def wanted(self) -> Wanted:
-        """What of the next estimate has subscribers, for the worker to ask; the map and the tracks always go on."""
+        """What of the next estimate has subscribers, for another to ask; the map and the tracks always go on."""
         heard = {name for name, publisher in self._publishers.items() if publisher.get_subscription_count()}
         apart = heard & {output.name for output in _OF_MOTION}
         whole = interface.POINTS.name in heard
@@ -129,7 +129,7 @@ class EstimatePublisher:
 
     def _map_message(self, stamp_ns: int, cloud: Cloud) -> PointCloud2:
         header = conversions.header(stamp_ns, self._frames.map_frame)
-        return conversions.cloud_message(header, cloud, with_motion=False)
+        return PackedCloud.of(cloud, with_motion=False).message(header)
 
     def publish_world(self, stamp_ns: int) -> None:
         """The constant transform that puts the map upright, if it is wanted."""
@@ -152,29 +152,30 @@ class EstimatePublisher:
         self._images(estimate)
 
     def _clouds(self, estimate: Estimate) -> None:
-        @cache
-        def placed() -> tuple[str, Cloud]:
-            if self._frames.cloud_frame == "map":
-                return self._frames.map_frame, estimate.cloud
-            return estimate.frame_id, seen_from(estimate.cloud, estimate.world_from_camera)
+        if self._frames.cloud_frame == "map":
+            frame_id, world_from_frame = self._frames.map_frame, np.eye(4)
+        else:
+            frame_id, world_from_frame = estimate.frame_id, estimate.world_from_camera
+        header = conversions.header(estimate.stamp_ns, frame_id)
 
-        def message(choose: Callable[[Cloud], Cloud]) -> Any:
-            frame_id, cloud = placed()
-            header = conversions.header(estimate.stamp_ns, frame_id)
-            return conversions.cloud_message(header, choose(cloud), self._frames.cloud_motion)
+        @cache
+        def cloud() -> Cloud:
+            return seen_from(estimate.cloud, world_from_frame)
+
+        @cache
+        def packed() -> PackedCloud:
+            return PackedCloud.of(cloud(), self._frames.cloud_motion)
 
         def flow() -> markers.Lines:
-            frame_id, cloud = placed()
-            header = conversions.header(estimate.stamp_ns, frame_id)
             frames = self._frames
-            return markers.flow_lines(header, cloud, frames.flow_seconds, frames.flow_lines, line_width(estimate))
+            return markers.flow_lines(header, cloud(), frames.flow_seconds, frames.flow_lines, line_width(estimate))
 
         if not estimate.cloud_known:
             return
-        self._send(interface.POINTS, lambda: message(lambda cloud: cloud))
+        self._send(interface.POINTS, lambda: packed().message(header))
         if estimate.cloud_motion_known:
-            self._send(interface.STATIC_POINTS, lambda: message(lambda cloud: part(cloud, ~cloud.dynamic)))
-            self._send(interface.DYNAMIC_POINTS, lambda: message(lambda cloud: part(cloud, cloud.dynamic)))
+            self._send(interface.STATIC_POINTS, lambda: packed().part(header, ~packed().dynamic))
+            self._send(interface.DYNAMIC_POINTS, lambda: packed().part(header, packed().dynamic))
             self._draw(interface.SCENE_FLOW, flow)
             self._send(interface.TRAIL, lambda: self._trail_message(estimate))
 
@@ -272,17 +273,9 @@ def line_width(estimate: Estimate) -> float:
 
 def seen_from(cloud: Cloud, world_from_camera: Float64) -> Cloud:
     """A cloud of the map in a camera's frame; velocities stay those of the world, along the camera's axes."""
-    rotation, centre = (torch.from_numpy(world_from_camera[:3, axes].astype(np.float32)) for axes in (slice(3), 3))
-    points, velocity = torch.from_numpy(cloud.points), torch.from_numpy(cloud.velocity)
-    return replace(cloud, points=((points - centre) @ rotation).numpy(), velocity=(velocity @ rotation).numpy())
-
-
-def part(cloud: Cloud, chosen: Bool) -> Cloud:
-    """The chosen points of a cloud. chosen: [N] bool."""
-    rows = torch.from_numpy(np.flatnonzero(chosen))
-
-    def of_chosen(column: NDArray[Any]) -> NDArray[Any]:
-        found: NDArray[Any] = torch.from_numpy(column).index_select(0, rows).numpy()
-        return found
-
-    return Cloud(*(of_chosen(getattr(cloud, column.name)) for column in fields(cloud)))
+    if not len(cloud.points):
+        return cloud  # OpenCV transforms no empty arrays
+    camera_from_world = np.linalg.inv(world_from_camera)[:3].astype(np.float32)
+    points = cv2.transform(cloud.points[:, None], camera_from_world)[:, 0]
+    velocity = cv2.transform(cloud.velocity[:, None], camera_from_world[:, :3])[:, 0]
+    return replace(cloud, points=np.asarray(points, np.float32), velocity=np.asarray(velocity, np.float32))
