@@ -82,7 +82,7 @@ class Frames:
 
 
 class EstimatePublisher:
-    """Sends estimates. `publish` is called by a thread of the session, `publish_map` now and then, `forget` by anybody."""
+    """Sends estimates. The session's thread calls `publish`, another `publish_map` now and then, anybody `forget`."""
 
     def __init__(self, publishers: Mapping[str, Publisher[Any]], frames: Frames) -> None:
         self._publishers = publishers
@@ -152,15 +152,12 @@ class EstimatePublisher:
         self._images(estimate)
 
     def _clouds(self, estimate: Estimate) -> None:
-        if self._frames.cloud_frame == "map":
-            frame_id, world_from_frame = self._frames.map_frame, np.eye(4)
-        else:
-            frame_id, world_from_frame = estimate.frame_id, estimate.world_from_camera
-        header = conversions.header(estimate.stamp_ns, frame_id)
+        in_map = self._frames.cloud_frame == "map"
+        header = conversions.header(estimate.stamp_ns, self._frames.map_frame if in_map else estimate.frame_id)
 
         @cache
         def cloud() -> Cloud:
-            return seen_from(estimate.cloud, world_from_frame)
+            return estimate.cloud if in_map else seen_from(estimate.cloud, estimate.world_from_camera)
 
         @cache
         def packed() -> PackedCloud:
