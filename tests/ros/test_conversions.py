@@ -2,6 +2,7 @@
 """Messages and arrays: bytes as the standard says, stamps to the nanosecond."""
 
 from array import array
+from dataclasses import fields
 
 import numpy as np
 import pytest
@@ -134,7 +135,7 @@ def columns(points, *names):
 @pytest.mark.parametrize(("with_motion", "step"), [(False, 16), (True, 32)])
 def test_a_cloud_is_what_its_fields_say(with_motion, step):
     given_cloud = cloud()
-    message = conversions.cloud_message(HEADER, given_cloud, with_motion)
+    message = conversions.PackedCloud.of(given_cloud, with_motion).message(HEADER)
     read = read_back(message)
     assert (message.header, message.point_step, message.height, message.is_dense) == (HEADER, step, 1, True)
     np.testing.assert_array_equal(columns(read, "x", "y", "z"), given_cloud.points)
@@ -148,13 +149,27 @@ def test_a_cloud_is_what_its_fields_say(with_motion, step):
 def test_points_that_are_not_finite_are_left_out():
     holed = cloud()
     holed.points[1, 2] = np.nan
-    message = conversions.cloud_message(HEADER, holed, with_motion=False)
+    message = conversions.PackedCloud.of(holed, with_motion=False).message(HEADER)
     assert message.width == 3
     np.testing.assert_array_equal(columns(read_back(message), "x", "y", "z"), holed.points[[0, 2, 3]])
 
 
+@pytest.mark.parametrize("with_motion", [False, True])
+@pytest.mark.parametrize("hole", [None, 1])
+def test_a_part_of_a_packed_cloud_is_the_message_of_these_points(with_motion, hole):
+    whole = cloud()
+    if hole is not None:
+        whole.points[hole, 2] = np.nan
+    packed = conversions.PackedCloud.of(whole, with_motion)
+    for chosen, of_packed in ((whole.dynamic, packed.dynamic), (~whole.dynamic, ~packed.dynamic)):
+        rows = chosen & np.isfinite(whole.points).all(-1)
+        some = Cloud(*(getattr(whole, column.name)[rows] for column in fields(whole)))
+        assert packed.part(HEADER, of_packed) == conversions.PackedCloud.of(some, with_motion).message(HEADER)
+    assert packed.part(HEADER, np.zeros_like(packed.dynamic)).width == 0
+
+
 def test_an_empty_cloud_is_a_message_too():
-    message = conversions.cloud_message(HEADER, cloud(0), with_motion=True)
+    message = conversions.PackedCloud.of(cloud(0), with_motion=True).message(HEADER)
     assert (message.width, len(message.data), message.point_step) == (0, 0, 32)
 
 

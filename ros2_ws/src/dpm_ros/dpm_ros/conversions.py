@@ -6,6 +6,7 @@ from __future__ import annotations
 import sys
 from array import array
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
@@ -131,14 +132,43 @@ def mask_image(header: Header, mask: Bool) -> Image:
     return _image(header, mask.astype(np.uint8) * 255, "mono8")
 
 
-def cloud_message(header: Header, cloud: Cloud, with_motion: bool) -> PointCloud2:
-    """Finite points, unorganised: x y z rgb in 16 bytes, or with confidence vx vy vz in 32."""
-    motion = (_tensor(cloud.confidence), _tensor(cloud.velocity)) if with_motion else ()
-    layout = cloud_layout(colors=True, confidence=with_motion, velocity=with_motion)
-    data = array("B", bytes(len(cloud.points) * layout.step))
-    written = len(pack_cloud(_tensor(cloud.points), _tensor(cloud.colors), *motion, out=data))
-    del data[written:]
-    return points_message(header, layout, data)
+@dataclass(frozen=True)
+class PackedCloud:
+    """A cloud as messages have it: packed once, whichever parts of it are sent.
+
+    Attributes:
+        layout: of a point.
+        data: its M finite points.
+        dynamic: [M] bool, whether each moves.
+    """
+
+    layout: CloudLayout
+    data: array[int]
+    dynamic: Bool
+
+    @classmethod
+    def of(cls, cloud: Cloud, with_motion: bool) -> PackedCloud:
+        """Finite points: x y z rgb in 16 bytes, or with confidence vx vy vz in 32."""
+        motion = (_tensor(cloud.confidence), _tensor(cloud.velocity)) if with_motion else ()
+        layout = cloud_layout(colors=True, confidence=with_motion, velocity=with_motion)
+        data = _room(len(cloud.points) * layout.step)
+        written = len(pack_cloud(_tensor(cloud.points), _tensor(cloud.colors), *motion, out=data))
+        if written == len(data):
+            return cls(layout, data, cloud.dynamic)
+        del data[written:]
+        return cls(layout, data, cloud.dynamic[np.isfinite(cloud.points).all(-1)])
+
+    def message(self, header: Header) -> PointCloud2:
+        """All points, unorganised."""
+        return points_message(header, self.layout, self.data)
+
+    def part(self, header: Header, chosen: Bool) -> PointCloud2:
+        """The chosen points, unorganised. chosen: [M] bool."""
+        data = _room(int(np.count_nonzero(chosen)) * self.layout.step)
+        if data:
+            point = np.dtype((np.void, self.layout.step))
+            np.compress(chosen, np.frombuffer(self.data, point), out=np.frombuffer(data, point))
+        return points_message(header, self.layout, data)
 
 
 def points_message(header: Header, layout: CloudLayout, data: array[int]) -> PointCloud2:
@@ -211,6 +241,10 @@ def _image(header: Header, pixels: Float32 | UInt8, encoding: str) -> Image:
     message.step = width * pixels.itemsize
     message.data = data
     return message
+
+
+def _room(size: int) -> array[int]:
+    return array("B", b"\0") * size
 
 
 def _tensor(column: NDArray[Any]) -> torch.Tensor:

@@ -105,7 +105,7 @@ PARAMETERS: tuple[Parameter, ...] = (
     Parameter("track_lifetime", 1.0, "seconds that a track is shown without news of it", range=(0.01, 3600.0)),
     Parameter("trail_seconds", 1.0, "how far back `points/trail` goes, seconds", range=(0.0, 3600.0)),
     Parameter(
-        "trail_points", 200_000, "most points of `points/trail`, 15 bytes each; the oldest go", range=(0, 10_000_000)
+        "trail_points", 200_000, "most points of `points/trail`, 20 bytes each; the oldest go", range=(0, 10_000_000)
     ),
     Parameter("map_folder", "~/.ros/dpm", "where `~/save_map` writes, and nowhere else"),
     # The map of what stands still, and the tracks of what moves.
