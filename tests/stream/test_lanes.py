@@ -2,12 +2,22 @@
 """Where work runs, and which way is chosen for a device."""
 
 import threading
+from contextlib import contextmanager
 
 import pytest
 import torch
 
 from dpm_core.stream import lanes
-from dpm_core.stream.lanes import ALL_BESIDE, MAP_BESIDE, ONE_AFTER_ANOTHER, beside, in_line, lanes_for, when_asked
+from dpm_core.stream.lanes import (
+    ALL_BESIDE,
+    MAP_BESIDE,
+    ONE_AFTER_ANOTHER,
+    SideQueue,
+    beside,
+    in_line,
+    lanes_for,
+    when_asked,
+)
 
 
 def fail():
@@ -59,3 +69,42 @@ def test_frames_overlap_where_the_network_leaves_processors_free(monkeypatch, de
     monkeypatch.setattr(lanes.torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(lanes, "_cores", lambda: cores)
     assert lanes_for(torch.device(device)) == chosen
+
+
+class Device:
+    """Stands for torch's module of a device, and tells what was asked of it."""
+
+    def __init__(self):
+        self.told = []
+
+    def Stream(self, device):  # noqa: N802 (torch's name)
+        self.told.append(f"queue on {device}")
+        return "queue"
+
+    @contextmanager
+    def stream(self, queue):
+        self.told.append(f"begin on {queue}")
+        yield
+        self.told.append("end")
+
+    def Event(self):  # noqa: N802 (torch's name)
+        return self
+
+    def record(self, queue):
+        self.told.append(f"mark {queue}")
+
+    def synchronize(self):
+        self.told.append("wait for the mark")
+
+
+def test_a_step_s_queue_is_made_once_and_empty_when_the_step_ends_however_it_ends(monkeypatch):
+    device, queue = Device(), SideQueue()
+    monkeypatch.setattr(lanes.torch, "get_device_module", lambda _: device)
+    with queue.on(torch.device("cuda:1")):
+        device.told.append("work")
+    once = ["begin on queue", "work", "mark queue", "wait for the mark", "end"]
+    assert device.told == ["queue on cuda:1", *once]
+    with pytest.raises(ValueError, match="no"), queue.on(torch.device("cuda:1")):
+        fail()
+    assert device.told[-2:] == ["mark queue", "wait for the mark"]
+    assert device.told.count("queue on cuda:1") == 1
