@@ -222,10 +222,10 @@ def _overlap(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     ]
     asked = f"{options['window']} frames of {options['size']}"
     told = (
-        f"`{options['model']}`, {asked}. *map beside*: while the network looks at a frame, the one before goes into the "
-        "map and its files are written; *all beside*: the next one is read and prepared too, and waits. Latency is from "
-        "reading to the last file. Chosen is what is best by these figures, by how many of the cores torch has threads "
-        f"for. {_where(figures)}\n"
+        f"`{options['model']}`, {asked}. *map beside*: while the network looks at a frame, the one before goes into "
+        "the map and its files are written; *all beside*: the next one is read and prepared too, and waits. Latency is "
+        "from reading to the last file. Chosen is what is best by these figures: by how many of the cores torch has "
+        f"threads for. {_where(figures)}\n"
     )
     return f"{told}\n{_table(head, rows)}\n", {}
 
