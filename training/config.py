@@ -12,7 +12,7 @@ from typing import Any, Literal
 from dpm_core.checkpoints.configs import config_from_json, config_to_json
 from dpm_core.errors import DpmError
 
-from .losses import CameraLoss, D2USt3RLoss, PomatoPairLoss, PomatoTemporalLoss, VDPMLoss
+from .losses import CameraLoss, D2USt3RLoss, MatchingLoss, PomatoPairLoss, PomatoTemporalLoss, VDPMLoss
 
 
 @dataclass(frozen=True)
@@ -139,6 +139,7 @@ _CLASSES = {
         OptimiserConfig,
         VDPMLoss,
         CameraLoss,
+        MatchingLoss,
         D2USt3RLoss,
         PomatoPairLoss,
         PomatoTemporalLoss,

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from dpm_core.errors import DpmError
 from dpm_core.models import FlowEstimate, PairOutput, PointMaps, WindowMaps
 
+from .adapters import between_frames
 from .losses import (
     D2USt3RLoss,
     PairMaps,
@@ -21,6 +22,7 @@ from .losses import (
     dynamic_mask_loss,
     flow_sequence_loss,
     pair_truth,
+    patch_matches,
     pomato_temporal_truth,
     pomato_truth,
 )
@@ -32,15 +34,23 @@ Task = Callable[[nn.Module, Window, BatchRequest], dict[str, Tensor]]
 
 
 def vdpm_task(loss: VDPMLoss) -> Task:
-    """All views at their own time and at the asked times, in the reference camera."""
+    """All views at their own time and at the asked times, in the reference camera; where asked, attention's matches."""
+    matching = loss.matching
 
     def losses(network: nn.Module, window: Window, request: BatchRequest) -> dict[str, Tensor]:
         local = window.in_camera(request.reference)
         times = torch.tensor(window.times, dtype=torch.int64, device=window.images.device)
         targets = times[None, :, None].expand(len(window.images), -1, 1)
-        maps = network(window.images, targets, request.reference)
+        with between_frames(network, matching.blocks if matching.weight else (), window.images.shape[1]) as attentions:
+            maps = network(window.images, targets, request.reference)
         own, moved = (PointMaps(part.points.float(), part.conf.float()) for part in (maps.own, maps.at_targets))
-        return loss(WindowMaps(own, moved, maps.pose_encodings.float()), local)
+        result = loss(WindowMaps(own, moved, maps.pose_encodings.float()), local)
+        if not attentions:
+            return result
+        scores = [attention.scores(matching.head) for attention in attentions]
+        found = matching(scores, patch_matches(local, attentions[0].patch))
+        result |= {"match": found["match"].detach(), "match_right": found["match_right"]}
+        return result | {"loss": result["loss"] + matching.weight * found["match"]}
 
     return losses
 

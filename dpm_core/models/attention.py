@@ -43,6 +43,13 @@ class SelfAttention(nn.Module):
         out: Tensor = self.proj(attend(query, key, value))
         return out
 
+    def scores(self, x: Tensor, table: RotaryTable, head: int) -> Tensor:
+        """What one head takes the softmax of, q kᵀ / √d. x: [B, N, C] -> [B, N, N], the asking token first."""
+        query, key, _ = (_heads(part, self.heads)[:, :, head : head + 1] for part in self.qkv(x).chunk(3, dim=-1))
+        query, key = rotate(self.q_norm(query), table)[:, :, 0], rotate(self.k_norm(key), table)[:, :, 0]
+        scores: Tensor = query @ key.mT / query.shape[-1] ** 0.5
+        return scores
+
     def of_rows(self, x: Tensor, table: RotaryTable, rows: Tensor) -> Tensor:
         """What `forward` gives for some of the tokens, which still look at all. rows: [M] int64 -> [B, M, C]."""
         dim = x.shape[-1]

@@ -11,6 +11,7 @@ from dpm_core.models.vdpm import WindowMaps
 
 from ..records import Window
 from .camera import CameraLoss
+from .matching import MatchingLoss
 from .pointmaps import confidence_weighted, distance, example_means, mean_distance, scaled
 
 
@@ -27,11 +28,13 @@ class VDPMLoss:
         alpha: of - alpha log conf.
         camera_weight: of the camera loss.
         camera: its parts.
+        matching: of attention between frames; not in the paper, and left out by default.
     """
 
     alpha: float = 0.2
     camera_weight: float = 5.0
     camera: CameraLoss = field(default_factory=CameraLoss)
+    matching: MatchingLoss = field(default_factory=MatchingLoss)
 
     def __call__(self, maps: WindowMaps, truth: Window) -> dict[str, Tensor]:
         """The loss of a batch.
