@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The package as colcon and pip see it, and what the Python wheels lack of ROS."""
 
+import configparser
 import importlib.metadata
 import importlib.util
 import os
@@ -64,6 +65,13 @@ def test_the_installed_node_starts(installed):
     done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "dpm: " in done.stderr
+
+
+def test_colcon_test_runs_the_tests_of_the_package():
+    config = configparser.ConfigParser()
+    config.read(PACKAGE / "setup.cfg")
+    assert (PACKAGE / config["tool:pytest"]["testpaths"]).resolve() == ROOT / "tests" / "ros"
+    assert 'extras_require={"test": ["pytest"]}' in (PACKAGE / "setup.py").read_text(), "colcon asks for it"
 
 
 def test_the_commands_are_found_by_the_command_line():

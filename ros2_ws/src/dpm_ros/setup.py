@@ -25,6 +25,7 @@ setup(
     packages=find_packages(include=["dpm_ros*"]),
     python_requires=">=3.10",
     install_requires=["setuptools"],
+    extras_require={"test": ["pytest"]},  # colcon looks for it
     zip_safe=True,
     data_files=[
         ("share/ament_index/resource_index/packages", ["resource/dpm_ros"]),
@@ -42,5 +43,6 @@ setup(
             "replay = dpm_ros.replay:main",
             "record = dpm_ros.record:main",
         ],
+        "dpm.benchmarks": ["node = dpm_ros.bench_node:main"],
     },
 )
