@@ -4,7 +4,6 @@
 #endif
 
 #include <algorithm>
-#include <memory>
 #include <vector>
 
 #include "dpm/operations.h"
@@ -12,21 +11,23 @@
 namespace dpm::cpu {
 namespace {
 
-using Index = std::uint32_t;
+/// Rows that stay where they are while more are added.
+template <class Row>
+class Rows {
+ public:
+  std::size_t size() const { return size_; }
+  Row& operator[](std::size_t k) { return blocks_[k / kBlock][k % kBlock]; }
+  const Row& operator[](std::size_t k) const { return blocks_[k / kBlock][k % kBlock]; }
+  Row& add() {
+    if (size_++ % kBlock == 0) blocks_.emplace_back().reserve(kBlock);
+    return blocks_.back().emplace_back();
+  }
 
-/// Which of some workers a cell belongs to. Blocks of neighbouring cells stay together, so that a worker that skips the
-/// others' points still reads memory in runs.
-std::uint8_t owner_of(std::uint64_t key, std::uint64_t workers) {
-  constexpr std::uint64_t kBlockOfCells = ~(std::uint64_t{7} << 42 | std::uint64_t{7} << 21 | std::uint64_t{7});
-  const std::uint64_t mixed = (key & kBlockOfCells) * 0x9e3779b97f4a7c15u >> 32;
-  return static_cast<std::uint8_t>(mixed * workers >> 32);
-}
-
-/// Memory that is written before it is read.
-template <class T>
-std::unique_ptr<T[]> uninitialised(std::int64_t size) {
-  return std::unique_ptr<T[]>(new T[static_cast<std::size_t>(size)]);
-}
+ private:
+  static constexpr std::size_t kBlock = 64;
+  std::vector<std::vector<Row>> blocks_;
+  std::size_t size_ = 0;
+};
 
 /// A set of indices below a bound that knows how many of them are smaller than a given one.
 class Ranks {
@@ -54,104 +55,31 @@ class Ranks {
   std::vector<std::int64_t> before_;
 };
 
-/// Sums that stay where they are while more are added.
-class Sums {
- public:
-  std::size_t size() const { return size_; }
-  VoxelSum& operator[](std::size_t k) { return blocks_[k / kBlock][k % kBlock]; }
-  const VoxelSum& operator[](std::size_t k) const { return blocks_[k / kBlock][k % kBlock]; }
-  void add() {
-    if (size_++ % kBlock == 0) blocks_.push_back(std::make_unique<VoxelSum[]>(kBlock));
+/// 4 × 4 × 4 neighbouring cells. Points next to each other in an image mostly share one, so that the search in a table
+/// is for bricks, one for several points; the cells in a brick are looked up by their place.
+struct Brick {
+  static constexpr std::uint64_t kLow = 3;  // what a cell's place in its brick takes of each axis
+  static constexpr std::uint64_t kPlace = kLow << 42 | kLow << 21 | kLow;
+
+  std::uint32_t cells[64] = {};  // their numbers, from 1; 0 for those without a point
+
+  static std::uint64_t key(std::uint64_t cell) { return cell < Cell::kOutside ? cell & ~kPlace : Cell::kIgnored; }
+  static std::uint8_t place(std::uint64_t cell) {
+    return static_cast<std::uint8_t>((cell >> 42 & kLow) << 4 | (cell >> 21 & kLow) << 2 | (cell & kLow));
   }
 
- private:
-  static constexpr std::size_t kBlock = 64;
-  std::vector<std::unique_ptr<VoxelSum[]>> blocks_;
-  std::size_t size_ = 0;
+  /// Which of some workers has a brick. Neighbouring bricks stay together, so that a worker reads memory in runs.
+  static std::size_t owner(std::uint64_t key, std::uint64_t workers) {
+    const std::uint64_t neighbourhood = key & ~(kPlace << 1);
+    return ((neighbourhood * 0x9e3779b97f4a7c15u >> 32) * workers) >> 32;
+  }
 };
 
-/// The cells of one worker, in the order of their first points: open addressing, at most half full. Points are taken in
-/// batches, so that the memory of many is fetched at once.
-class Cells {
- public:
-  void add(const FusePoints& op, std::uint64_t key, std::int64_t point) {
-    keys_[waiting_] = key;
-    points_[waiting_] = point;
-    if (++waiting_ == kBatch) flush(op);
-  }
+constexpr std::int64_t kLanes = 256, kChunk = 1 << 14;
 
-  void flush(const FusePoints& op) {
-    for (int k = 0; k < waiting_; ++k) __builtin_prefetch(&slots_[home(keys_[k])]);
-    for (int k = 0; k < waiting_; ++k) {
-      if (keys_[k] != last_key_) {
-        last_key_ = keys_[k];
-        last_ = find(keys_[k], points_[k]);
-        const char* sum = reinterpret_cast<const char*>(&sums_[last_]);
-        __builtin_prefetch(sum, 1);
-        __builtin_prefetch(sum + 64, 1);
-      }
-      cells_[k] = last_;
-    }
-    for (int k = 0; k < waiting_; ++k) sums_[cells_[k]].add(op, points_[k]);
-    waiting_ = 0;
-  }
-
-  std::size_t size() const { return sums_.size(); }
-  std::int64_t first(std::size_t cell) const { return firsts_[cell]; }
-  const VoxelSum& sum(std::size_t cell) const { return sums_[cell]; }
-
- private:
-  struct Slot {
-    std::uint64_t key = Cell::kIgnored;
-    Index cell = 0;
-  };
-
-  /// Four neighbours along x begin in one cache line.
-  std::size_t home(std::uint64_t key) const {
-    constexpr std::uint64_t kNeighbours = std::uint64_t{3} << 42;
-    return (Cell::hash(key & ~kNeighbours) << 2 | (key & kNeighbours) >> 42) & (slots_.size() - 1);
-  }
-  Slot& slot(std::uint64_t key) {
-    std::size_t at = home(key);
-    while (slots_[at].key != key && slots_[at].key != Cell::kIgnored) at = (at + 1) & (slots_.size() - 1);
-    return slots_[at];
-  }
-  Index find(std::uint64_t key, std::int64_t point) {
-    Slot& found = slot(key);
-    if (found.key == key) return found.cell;
-    const auto cell = static_cast<Index>(sums_.size());
-    found = {key, cell};
-    firsts_.push_back(point);
-    sums_.add();
-    if (2 * sums_.size() > slots_.size()) grow();
-    return cell;
-  }
-  void grow() {
-    std::vector<Slot> old(4 * slots_.size());
-    old.swap(slots_);
-    for (const Slot& moved : old) {
-      if (moved.key != Cell::kIgnored) slot(moved.key) = moved;
-    }
-  }
-
-  static constexpr int kBatch = 64;
-  std::uint64_t keys_[kBatch];
-  std::int64_t points_[kBatch];
-  Index cells_[kBatch];
-  int waiting_ = 0;
-
-  std::vector<Slot> slots_ = std::vector<Slot>(256);
-  std::vector<std::int64_t> firsts_;
-  Sums sums_;
-  std::uint64_t last_key_ = Cell::kIgnored;
-  Index last_ = 0;
-};
-
-constexpr std::int64_t kBlock = 256;  // points whose keys are found together, lane by lane
-
-/// The keys of a block of points; returns how many lie outside.
+/// The keys of at most kLanes points, found lane by lane; returns how many lie outside.
 std::int64_t find_keys(const FusePoints& op, std::int64_t begin, std::int64_t size, std::uint64_t* keys) {
-  std::int32_t x[kBlock], y[kBlock], z[kBlock], outside[kBlock], ignored[kBlock];
+  std::int32_t x[kLanes], y[kLanes], z[kLanes], outside[kLanes], ignored[kLanes];
   const float* DPM_RESTRICT points = op.points.data + 3 * begin;
   const float* DPM_RESTRICT confidence = op.confidence.data + begin;
   const float voxel = op.voxel;
@@ -171,6 +99,154 @@ std::int64_t find_keys(const FusePoints& op, std::int64_t begin, std::int64_t si
   return outsiders;
 }
 
+/// Points in a row whose cells are in one brick.
+struct Run {
+  std::uint64_t brick;  // its key
+  std::int64_t begin;   // first point
+  std::int32_t size;    // at most kLanes
+};
+
+/// Where runs of equal keys begin, and where the last ends; returns how many there are. Without a branch at their ends,
+/// which cannot be foreseen.
+std::size_t find_runs(const std::uint64_t* keys, std::int64_t size, std::int64_t* begins) {
+  std::size_t runs = 0;
+  for (std::int64_t k = 0; k < size; ++k) {
+    begins[runs] = k;  // stays only where a run begins
+    runs += k == 0 || keys[k] != keys[k - 1];
+  }
+  begins[runs] = size;
+  return runs;
+}
+
+/// Some points in a row: the place of each in its brick, and their runs, sorted by the workers that own the bricks.
+class Chunk {
+ public:
+  /// Takes the points from begin to end, at most kChunk; returns how many lie outside.
+  std::int64_t fill(const FusePoints& op, std::int64_t begin, std::int64_t end, std::size_t workers) {
+    begin_ = begin;
+    places_.resize(static_cast<std::size_t>(end - begin));
+    runs_.resize(workers);
+    std::int64_t outside = 0;
+    for (std::int64_t first = begin; first < end; first += kLanes) {
+      outside += add(op, first, std::min(kLanes, end - first));
+    }
+    return outside;
+  }
+
+  const std::vector<Run>& runs(std::size_t worker) const { return runs_[worker]; }
+  const std::uint8_t* places(const Run& run) const { return places_.data() + (run.begin - begin_); }
+
+ private:
+  std::int64_t add(const FusePoints& op, std::int64_t first, std::int64_t size) {
+    std::uint64_t keys[kLanes];
+    const std::int64_t outside = find_keys(op, first, size, keys);
+    std::uint8_t* places = places_.data() + (first - begin_);
+#pragma omp simd
+    for (std::int64_t k = 0; k < size; ++k) {
+      places[k] = Brick::place(keys[k]);
+      keys[k] = Brick::key(keys[k]);
+    }
+    std::int64_t begins[kLanes + 1];
+    const std::size_t runs = find_runs(keys, size, begins);
+    for (std::size_t r = 0; r < runs; ++r) {
+      const std::uint64_t brick = keys[begins[r]];
+      if (brick == Cell::kIgnored) continue;
+      const auto length = static_cast<std::int32_t>(begins[r + 1] - begins[r]);
+      runs_[Brick::owner(brick, runs_.size())].push_back({brick, first + begins[r], length});
+    }
+    return outside;
+  }
+
+  std::int64_t begin_ = 0;
+  std::vector<std::uint8_t> places_;
+  std::vector<std::vector<Run>> runs_;
+};
+
+/// The cells of one worker, in the order of their first points. Points are taken in batches, so that the memory of many
+/// is fetched at once.
+class Cells {
+ public:
+  void add(const FusePoints& op, const Chunk& chunk, const std::vector<Run>& runs) {
+    for (std::size_t begin = 0; begin < runs.size(); begin += kBatch) {
+      add(op, chunk, runs.data() + begin, std::min(kBatch, runs.size() - begin));
+    }
+  }
+
+  std::size_t size() const { return sums_.size(); }
+  std::int64_t first(std::size_t cell) const { return firsts_[cell]; }
+  const VoxelSum& sum(std::size_t cell) const { return sums_[cell]; }
+
+ private:
+  static constexpr std::size_t kBatch = 32;
+
+  struct Slot {
+    std::uint64_t key = Cell::kIgnored;
+    Brick* brick = nullptr;
+  };
+
+  void add(const FusePoints& op, const Chunk& chunk, const Run* runs, std::size_t size) {
+    Brick* bricks[kBatch];
+    for (std::size_t r = 0; r < size; ++r) __builtin_prefetch(&slots_[home(runs[r].brick)]);
+    for (std::size_t r = 0; r < size; ++r) {
+      bricks[r] = find(runs[r].brick);
+      for (int line = 0; line < 4; ++line) __builtin_prefetch(bricks[r]->cells + 16 * line);
+    }
+
+    VoxelSum* sums[kBatch * kLanes];
+    VoxelSum** next = sums;
+    for (std::size_t r = 0; r < size; ++r) {
+      const std::uint8_t* places = chunk.places(runs[r]);
+      for (std::int32_t k = 0; k < runs[r].size; ++k) {
+        std::uint32_t& cell = bricks[r]->cells[places[k]];
+        if (cell == 0) cell = create(runs[r].begin + k);
+        VoxelSum* sum = *next++ = &sums_[cell - 1];
+        __builtin_prefetch(sum, 1);
+        __builtin_prefetch(reinterpret_cast<const char*>(sum) + 64, 1);
+      }
+    }
+
+    next = sums;
+    for (std::size_t r = 0; r < size; ++r) {
+      for (std::int32_t k = 0; k < runs[r].size; ++k) (*next++)->add(op, runs[r].begin + k);
+    }
+  }
+
+  /// A new cell's number.
+  std::uint32_t create(std::int64_t first_point) {
+    firsts_.push_back(first_point);
+    sums_.add();
+    return static_cast<std::uint32_t>(sums_.size());
+  }
+
+  // Bricks lie in a table of open addressing that is at most half full.
+  std::size_t home(std::uint64_t key) const { return Cell::hash(key) & (slots_.size() - 1); }
+  Slot& slot(std::uint64_t key) {
+    std::size_t at = home(key);
+    while (slots_[at].key != key && slots_[at].key != Cell::kIgnored) at = (at + 1) & (slots_.size() - 1);
+    return slots_[at];
+  }
+  Brick* find(std::uint64_t key) {
+    Slot& found = slot(key);
+    if (found.key == key) return found.brick;
+    Brick* brick = &bricks_.add();
+    found = {key, brick};
+    if (2 * bricks_.size() > slots_.size()) grow();
+    return brick;
+  }
+  void grow() {
+    std::vector<Slot> old(2 * slots_.size());
+    old.swap(slots_);
+    for (const Slot& moved : old) {
+      if (moved.key != Cell::kIgnored) slot(moved.key) = moved;
+    }
+  }
+
+  std::vector<Slot> slots_ = std::vector<Slot>(256);
+  Rows<Brick> bricks_;
+  std::vector<std::int64_t> firsts_;
+  Rows<VoxelSum> sums_;
+};
+
 int threads_for(std::int64_t size) {
 #ifdef _OPENMP
   return size > 1 << 14 ? std::clamp(omp_get_max_threads(), 1, 64) : 1;
@@ -183,33 +259,25 @@ int threads_for(std::int64_t size) {
 }  // namespace
 
 FuseResult fuse_points(const FusePoints& op) {
-  constexpr std::uint8_t kNobody = 255;
   const std::int64_t size = op.size();
   const int workers = threads_for(size);
-  const auto keys = uninitialised<std::uint64_t>(size);
-  const auto owners = uninitialised<std::uint8_t>(size);
+  std::vector<Chunk> chunks(static_cast<std::size_t>((size + kChunk - 1) / kChunk));
   Ranks firsts(size);
   std::int64_t voxels = 0, outside = 0;
 
 #pragma omp parallel num_threads(workers) if (workers > 1)
   {
 #pragma omp for schedule(static) reduction(+ : outside)
-    for (std::int64_t begin = 0; begin < size; begin += kBlock) {
-      const std::int64_t end = std::min(size, begin + kBlock);
-      outside += find_keys(op, begin, end - begin, keys.get() + begin);
-      for (std::int64_t i = begin; i < end; ++i) {
-        owners[i] = keys[i] < Cell::kOutside ? owner_of(keys[i], static_cast<std::uint64_t>(workers)) : kNobody;
-      }
+    for (std::size_t c = 0; c < chunks.size(); ++c) {
+      const std::int64_t begin = static_cast<std::int64_t>(c) * kChunk;
+      outside += chunks[c].fill(op, begin, std::min(size, begin + kChunk), static_cast<std::size_t>(workers));
     }
 
     // Every cell has one worker, who adds its points in their order. How many workers there are cannot be seen.
     Cells mine;
 #pragma omp for schedule(static, 1)
     for (int worker = 0; worker < workers; ++worker) {
-      for (std::int64_t i = 0; i < size; ++i) {
-        if (owners[i] == worker) mine.add(op, keys[i], i);
-      }
-      mine.flush(op);
+      for (const Chunk& chunk : chunks) mine.add(op, chunk, chunk.runs(static_cast<std::size_t>(worker)));
       for (std::size_t cell = 0; cell < mine.size(); ++cell) firsts.insert(mine.first(cell));
     }
 #pragma omp single

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <algorithm>
+#include <numeric>
 #include <vector>
 
 #include "dpm/operations.h"
@@ -40,25 +41,26 @@ float lower_median(const float* values, std::int64_t size) {
   return median;
 }
 
-/// Of the finite ones of `values`; 0 where there is none. Eight interleaved sums, so that lanes need not wait.
+/// Of the finite ones of `values`; 0 where there is none. Interleaved sums, so that none waits for the one before.
 float finite_mean(const float* values, std::int64_t size) {
-  constexpr int kLanes = 8;
+  constexpr int kLanes = 32;
   double sums[kLanes] = {};
-  std::int64_t finite = 0;
+  std::int32_t finite[kLanes] = {};
   const auto add = [&](std::int64_t first, int lanes) {
+#pragma omp simd
     for (int lane = 0; lane < lanes; ++lane) {
       const float value = values[first + lane];
       const bool counts = value < INFINITY;
       sums[lane] += static_cast<double>(counts ? value : 0.0f);
-      finite += counts;
+      finite[lane] += counts;
     }
   };
   std::int64_t i = 0;
   for (; i + kLanes <= size; i += kLanes) add(i, kLanes);
   add(i, static_cast<int>(size - i));
-  double sum = 0;
-  for (const double part : sums) sum += part;
-  return finite > 0 ? static_cast<float>(sum / static_cast<double>(finite)) : 0;
+  const double sum = std::accumulate(sums, sums + kLanes, 0.0);
+  const auto count = std::accumulate(finite, finite + kLanes, std::int64_t{0});
+  return count > 0 ? static_cast<float>(sum / static_cast<double>(count)) : 0;
 }
 
 /// One view; `distances` holds its pixels. Nested in a parallel loop over views, the loops here stay with their thread.

@@ -85,4 +85,6 @@ def fuse_points(
     cells, outside = call(
         native.fuse_points, points, colors, confidence, velocity, dynamic, count, voxel, *fused, scratch
     )
-    return FusedPoints._make([*(array[:cells] for array in fused), outside])
+    for array in fused:
+        array.resize_(cells, *array.shape[1:])
+    return FusedPoints._make([*fused, outside])

@@ -57,10 +57,23 @@ def test_equals_the_formula(seed, size, voxel):
             np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=1e-6)
 
 
-def test_many_points_are_no_different():
-    arrays = cloud(1, 60_000)
+@pytest.mark.parametrize("order", ["as they come", "neighbours together", "far apart"])
+def test_many_points_are_no_different(order):
+    arrays = cloud(1, 60_000, spread=500.0 if order == "far apart" else 1.0)
+    if order == "neighbours together":
+        arrays = tuple(array[np.lexsort(np.floor(arrays[0].T))] for array in arrays)
     fused, expected = fuse(arrays, 0.08), reference(*arrays, 0.08)
     assert len(fused.points) == len(expected[0])
+    for ours, theirs in zip(fused[:6], expected, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_a_long_run_of_points_in_one_cell_is_one_point():
+    points, colors, confidence, velocity, dynamic = cloud(5, 40_000)
+    points[:] = [-0.3, 0.2, 0.9]
+    arrays = points, colors, confidence, velocity, dynamic
+    fused, expected = fuse(arrays, 1.0), reference(*arrays, 1.0)
+    assert len(fused.points) == 1
     for ours, theirs in zip(fused[:6], expected, strict=True):
         np.testing.assert_allclose(ours.numpy(), theirs, rtol=1e-6, atol=1e-6)
 

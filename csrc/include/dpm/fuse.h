@@ -89,7 +89,7 @@ struct VoxelSum {
     const float* p = op.points.data + 3 * i;
     const std::uint8_t* c = op.colors.data + 3 * i;
     const float* v = op.velocity.data + 3 * i;
-    const bool known = (fabsf(v[0]) < INFINITY) & (fabsf(v[1]) < INFINITY) & (fabsf(v[2]) < INFINITY);
+    const bool known = 0 * v[0] + 0 * v[1] + 0 * v[2] == 0;  // where all are finite
     const float at[4] = {p[0], p[1], p[2], 1.0f};
     const std::int32_t tint[4] = {c[0], c[1], c[2], op.dynamic.data[i] != 0};
     const float motion[4] = {known ? v[0] : 0.0f, known ? v[1] : 0.0f, known ? v[2] : 0.0f, known ? 1.0f : 0.0f};
