@@ -7,11 +7,11 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint, entry_points
+from importlib.metadata import entry_points
 
 from ..errors import DpmError
 from ..version import __version__
-from .commands import Command, Main, dispatch, in_module
+from .commands import Brought, Command, dispatch, in_module
 
 ABOUT = f"dpm {__version__}: one moving camera in, a moving 3-D world out."
 
@@ -38,29 +38,13 @@ OF_ROS = {
 def commands() -> dict[str, Command]:
     """All commands: ours, and those that installed packages bring in the entry point group `dpm.commands`."""
     brought = {entry.name: entry for entry in entry_points(group="dpm.commands")}
-    of_ros = {name: Command(help, _loader(name, brought.get(name))) for name, help in OF_ROS.items()}
+    of_ros = {name: Command(help, Brought(f"dpm {name}", brought.get(name))) for name, help in OF_ROS.items()}
     others = {
-        name: Command(f"of {entry.value.split('.')[0]}", _loader(name, entry))
+        name: Command(f"of {entry.value.split('.')[0]}", Brought(f"dpm {name}", entry))
         for name, entry in sorted(brought.items())
         if name not in OF_ROS
     }
     return {**BUILT_IN, **of_ros, **others}
-
-
-class _loader:  # noqa: N801 (a function with a memory)
-    """Imports a command that another package brings."""
-
-    def __init__(self, name: str, entry: EntryPoint | None) -> None:
-        self._name, self._entry = name, entry
-
-    def __call__(self) -> Main:
-        if self._entry is None:
-            raise DpmError(
-                f"'dpm {self._name}' comes with the ROS package dpm_ros, which is not installed in this Python; "
-                "install it: pip install -e ros2_ws/src/dpm_ros"
-            )
-        main: Main = self._entry.load()
-        return main
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
-from .commands import dispatch, in_module
+from importlib.metadata import entry_points
+
+from .commands import Brought, Command, dispatch, in_module
 
 BENCHMARKS = {
     "kernels": in_module("dpm_core.cli.bench_kernels", "the native kernels"),
@@ -15,9 +17,17 @@ BENCHMARKS = {
     "report": in_module("dpm_core.cli.bench_report", "a page and charts of what was measured"),
 }
 
+# Of the ROS package, in the entry point group `dpm.benchmarks`: told in the help even where it is not installed.
+OF_ROS = {"node": "the node beside its network, from callback to messages (package dpm_ros)"}
+
 
 def main(argv: list[str]) -> int:
     """The exit code of the benchmark."""
+    brought = {entry.name: entry for entry in entry_points(group="dpm.benchmarks")}
+    of_ros = {name: Command(help, Brought(f"dpm bench {name}", brought.get(name))) for name, help in OF_ROS.items()}
     return dispatch(
-        "dpm bench", "Measures on this machine; figures of shared machines are worth little.", BENCHMARKS, argv
+        "dpm bench",
+        "Measures on this machine; figures of shared machines are worth little.",
+        {**BENCHMARKS, **of_ros},
+        argv,
     )

@@ -242,14 +242,31 @@ def _soak(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
     return text, {"": line_chart("memory over windows", "windows", "MiB", {options["model"]: held})}
 
 
+def _node(figures: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    options, node = figures["options"], figures["node"]
+    spreads = ("p50", "p95", "max")
+    rows = [[stage, *(f"{spread[name]:.1f}" for name in spreads)] for stage, spread in node["stages"].items()]
+    rows.append(["**beside the network**", f"**{node['beside the network']:.1f}**", "", ""])
+    rows.append(["sent to heard by another process", *(f"{node['heard'][name]:.1f}" for name in spreads)])
+    sent = sum(topic["bytes"] / topic["messages"] for topic in node["topics"].values()) / 1e6
+    text = (
+        f"{options['window']} frames of {options['size']}, a network that answers at once, images of 480x640, every "
+        f"output subscribed: {sent:.1f} MB an image. Milliseconds. {_where(figures)}\n\n"
+        f"{_table(['stage', *spreads], rows)}\n"
+    )
+    bars = {stage: {"median": spread["p50"]} for stage, spread in node["stages"].items()}
+    return text, {"": bar_chart("the node beside its network", "ms", bars)}
+
+
 SECTIONS = {
     "stream": ("Live against plain", _stream),
     "engines": ("Engines", _engines),
     "scale": ("Cost by size of the question", _scale),
     "overlap": ("Successive frames overlapped", _overlap),
     "soak": ("Memory over many windows", _soak),
+    "node": ("The node beside its network", _node),
 }
-KEYS = {"stream": "paths", "engines": "engines", "scale": "growths", "overlap": "ways", "soak": "soak"}
+KEYS = {"stream": "paths", "engines": "engines", "scale": "growths", "overlap": "ways", "soak": "soak", "node": "node"}
 
 
 def _where(figures: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from importlib.metadata import EntryPoint
 from typing import TypeAlias
 
 from ..errors import DpmError
@@ -36,6 +37,30 @@ def in_module(name: str, help: str) -> Command:
         return main
 
     return Command(help, load)
+
+
+class Brought:
+    """Imports a command that another package brings.
+
+    command: as it is called. entry: what names it; None where the package is not installed.
+    """
+
+    def __init__(self, command: str, entry: EntryPoint | None) -> None:
+        self._command, self._entry = command, entry
+
+    def __call__(self) -> Main:
+        """The command.
+
+        Raises:
+            DpmError: the package is not installed.
+        """
+        if self._entry is None:
+            raise DpmError(
+                f"'{self._command}' comes with the ROS package dpm_ros, which is not installed in this Python; "
+                "install it: pip install -e ros2_ws/src/dpm_ros"
+            )
+        main: Main = self._entry.load()
+        return main
 
 
 def dispatch(prog: str, about: str, commands: Mapping[str, Command], argv: Sequence[str]) -> int:
