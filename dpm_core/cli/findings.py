@@ -38,7 +38,7 @@ class Finding:
 
 def examine() -> Iterator[Finding]:
     """Everything, in the order in which a person would ask."""
-    for look in (_python, _torch, _gpu, _nvcc, _native):
+    for look in (_python, _torch, _cpu, _gpu, _nvcc, _native):
         yield look()
     yield from map(_library, LIBRARIES)
     yield from _tensorrt()
@@ -52,6 +52,17 @@ def _python() -> Finding:
 
 def _torch() -> Finding:
     return _imported("torch", "torch", "pip install torch", lambda torch: str(torch.__version__), BROKEN)
+
+
+def _cpu() -> Finding:
+    try:
+        from ..engines.torch_bf16 import bfloat16_units  # torch: after the help
+    except ImportError:
+        return Finding("bfloat16 on the CPU", MISSING, "unknown without torch")
+    units = bfloat16_units()
+    if units is None:
+        return Finding("bfloat16 on the CPU", MISSING, "none", "float32 is the fastest here: --backend torch")
+    return Finding("bfloat16 on the CPU", OK, units, "sooner than float32, and not its numbers: --backend torch-bf16")
 
 
 def _gpu() -> Finding:

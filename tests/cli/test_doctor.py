@@ -6,6 +6,7 @@ import pytest
 
 from dpm_core.cli import findings, main
 from dpm_core.cli.findings import BROKEN, MISSING, OK, examine
+from dpm_core.engines import torch_bf16
 
 
 def by_name():
@@ -15,7 +16,17 @@ def by_name():
 def test_looks_at_everything():
     found = by_name()
     for name in (
-        *("Python", "torch", "GPU", "nvcc", "native kernels", "tensorrt", "tensorrt_rtx", "onnxruntime"),
+        *(
+            "Python",
+            "torch",
+            "bfloat16 on the CPU",
+            "GPU",
+            "nvcc",
+            "native kernels",
+            "tensorrt",
+            "tensorrt_rtx",
+            "onnxruntime",
+        ),
         *("ROS 2 (rclpy)", "FASTDDS_BUILTIN_TRANSPORTS", "cv_bridge", "tf2_msgs", "dpm_ros", "weights of vdpm-mini"),
     ):
         assert name in found
@@ -26,6 +37,14 @@ def test_what_is_not_ok_comes_with_advice():
         assert finding.state in (OK, MISSING, BROKEN)
         assert finding.found
         assert finding.state == OK or finding.advice, finding
+
+
+@pytest.mark.parametrize(("units", "state", "backend"), [("AMX", OK, "torch-bf16"), (None, MISSING, "torch")])
+def test_which_backend_a_cpu_is_for(monkeypatch, units, state, backend):
+    monkeypatch.setattr(torch_bf16, "bfloat16_units", lambda: units)
+    finding = by_name()["bfloat16 on the CPU"]
+    assert finding.state == state
+    assert finding.advice.endswith(f"--backend {backend}")
 
 
 def absent(monkeypatch, name, error):
