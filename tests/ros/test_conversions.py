@@ -93,7 +93,7 @@ def test_odometry_has_pose_twist_and_their_covariances():
     random = np.random.default_rng(1)
     pose_covariance, twist_covariance = random.normal(size=(2, 6, 6))
     moving = Odometry(pose_covariance, np.array([1.0, 2, 3]), np.array([4.0, 5, 6]), twist_covariance)
-    message = conversions.odometry_message(HEADER, "camera", np.eye(4), moving)
+    message = conversions.odometry_message(conversions.pose_message(HEADER, np.eye(4)), "camera", moving)
     assert (message.header, message.child_frame_id) == (HEADER, "camera")
     twist = message.twist.twist
     assert [twist.linear.x, twist.linear.y, twist.linear.z] == [1, 2, 3]
@@ -144,6 +144,11 @@ def test_a_cloud_is_what_its_fields_say(with_motion, step):
     if with_motion:
         np.testing.assert_array_equal(read["confidence"], given_cloud.confidence)
         np.testing.assert_array_equal(columns(read, "vx", "vy", "vz"), given_cloud.velocity)
+
+
+def test_what_is_packed_is_the_message_s_own_data():
+    packed = conversions.PackedCloud.of(cloud(), with_motion=False)
+    assert packed.message(HEADER).data is packed.data, "not copied"
 
 
 def test_points_that_are_not_finite_are_left_out():

@@ -13,7 +13,6 @@ import struct
 from collections.abc import Iterable
 from typing import Any
 
-import numpy as np
 from numpy.typing import NDArray
 
 _ENCAPSULATION = b"\x00\x01\x00\x00"  # CDR, little endian, no options
@@ -31,6 +30,7 @@ _NUMBERS = {
     "float": "f",
     "double": "d",
 }
+_PACKING = {code: struct.Struct("<" + code) for code in _NUMBERS.values()}
 _ARRAY = re.compile(r"(?P<sequence>sequence<)?(?P<element>[\w/]+)(, \d+>|>|\[\d+\])")
 
 LARGEST = 8
@@ -58,8 +58,9 @@ class CdrWriter:
 
     def number(self, code: str, value: float) -> None:
         """One number, of a code of `struct`."""
-        self._align(struct.calcsize(code))
-        self._written += struct.pack("<" + code, value)
+        packing = _PACKING[code]
+        self._align(packing.size)
+        self._written += packing.pack(value)
 
     def text(self, value: str) -> None:
         """A string."""
@@ -72,7 +73,7 @@ class CdrWriter:
         self.number("I", len(numbers))
         if numbers.size:
             self._align(numbers.itemsize)
-            self._written += np.ascontiguousarray(numbers).data.cast("B")
+            self._written += numbers.tobytes()
 
     def message(self, message: Any, fields: Iterable[str] | None = None) -> None:
         """The named fields of a message, in their order; all where none are named."""
@@ -103,4 +104,6 @@ class CdrWriter:
             self.message(value)
 
     def _align(self, size: int) -> None:
-        self._written += bytes(-self.at % size)
+        gap = -self.at % size
+        if gap:
+            self._written += bytes(gap)

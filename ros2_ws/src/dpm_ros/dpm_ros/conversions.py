@@ -196,15 +196,10 @@ def pose_message(header: Header, world_from_camera: Float64) -> PoseStamped:
     return PoseStamped(header=header, pose=pose)
 
 
-def odometry_message(
-    header: Header, child_frame: str, world_from_camera: Float64, odometry: CameraOdometry
-) -> Odometry:
-    """Pose in the header's frame, twist along the camera's axes, each with its covariance (REP-105).
-
-    world_from_camera: [4, 4] rigid.
-    """
-    message = Odometry(header=header, child_frame_id=child_frame)
-    message.pose.pose = pose_message(header, world_from_camera).pose
+def odometry_message(pose: PoseStamped, child_frame: str, odometry: CameraOdometry) -> Odometry:
+    """A camera's pose, and its twist along the camera's axes, each with its covariance (REP-105)."""
+    message = Odometry(header=pose.header, child_frame_id=child_frame)
+    message.pose.pose = pose.pose
     message.pose.covariance = np.ascontiguousarray(odometry.pose_covariance, np.float64).ravel()
     twist = message.twist.twist
     twist.linear.x, twist.linear.y, twist.linear.z = map(float, odometry.linear)

@@ -198,8 +198,7 @@ class EstimatePublisher:
         self._send(interface.PATH, lambda: self._path_message(header))
         odometry = estimate.odometry
         if odometry is not None:
-            camera = estimate.frame_id, estimate.world_from_camera
-            self._send(interface.ODOMETRY, lambda: conversions.odometry_message(header, *camera, odometry))
+            self._send(interface.ODOMETRY, lambda: conversions.odometry_message(pose, estimate.frame_id, odometry))
         transform = self._transform(estimate)
         if transform is not None:
             message = conversions.transform_message(header, *transform)
