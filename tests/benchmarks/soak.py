@@ -100,13 +100,13 @@ class Ear:
 
 def start(graph: Graph, network: str) -> tuple[Process, Ear, Any, dict[str, float]]:
     """The node, who hears it, the publisher of its images, and what the start has cost."""
+    (first, *_) = pictures(network)
     begun = time.monotonic()
     node = graph.node(*EVERY_IMAGE, command=COMMANDS[network])
     ear = Ear(graph.peer())
     for output in interface.OUTPUTS:
         ear.listen(output)
     publisher = ear.peer.publisher(qos=1000)
-    (first, *_) = pictures(network)
     first.header.stamp = conversions.time(time.time_ns())
     ear.peer.exchange(publisher, first)
     figures = {"first_estimate_s": time.monotonic() - begun, "first_estimate_cpu_s": processor_seconds(node.pid)}
