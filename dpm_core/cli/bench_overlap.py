@@ -23,7 +23,7 @@ from ..engines import Engine
 from ..errors import DpmError
 from ..io.results import Outputs, Results
 from ..stream import Outcome, Reader, Session, SessionConfig
-from ..stream.lanes import ALL_BESIDE, MAP_BESIDE, ONE_AFTER_ANOTHER, Lanes, lanes_for
+from ..stream.lanes import ALL_BESIDE, MAP_BESIDE, ONE_AFTER_ANOTHER, Lanes, most_frames
 from ..types import Estimate, Frame
 from .arguments import parse, write_json
 from .measuring import (
@@ -75,7 +75,7 @@ class Figure:
 
     Attributes:
         name: which steps have a thread of their own.
-        chosen: whether sessions take this way here.
+        chosen: whether recordings take this way here.
         seconds: from one frame to the next, the median of the rounds.
         ratio: the first way's seconds over this one's, the median of the rounds.
         latency: seconds from a frame's reading to its last file, the median.
@@ -121,7 +121,7 @@ def measure(engine: Engine, window: int, frames: Sequence[Frame], rounds: int) -
     return [
         Figure(
             name=name,
-            chosen=WAYS[name] == lanes_for(engine.device),
+            chosen=WAYS[name] == most_frames(engine.device),
             seconds=statistics.median(each.seconds for each in of_way),
             ratio=statistics.median(one.seconds / other.seconds for one, other in zip(plain, of_way, strict=True)),
             latency=statistics.median(latency for each in of_way for latency in each.latencies),

@@ -13,7 +13,7 @@ from functools import partial
 from ..types import Estimate, Frame
 from .config import SessionConfig
 from .intake import Prepared
-from .lanes import Lanes, lanes_for
+from .lanes import Lanes, soonest
 from .pipeline import Outcome, Pipeline
 from .session import RepeatedStampError, Session
 from .statistics import Statistics, Tally
@@ -49,9 +49,10 @@ class _Waiting:
 
 
 class LiveSession:
-    """Runs `session` on a worker thread; `on_estimate` and `on_fault` are called on one other thread, in order.
+    """Runs `session` on a worker thread; `on_estimate` and `on_fault` are called in order, always on the same thread.
 
-    So while a frame is with the network, the estimate of the one before is made and delivered (`Pipeline`).
+    Beside a GPU that thread is another: while a frame is with the network, the estimate of the one before is made and
+    delivered (`Pipeline`).
 
     The drop policy: one frame may wait. A newer frame takes the place of the waiting one, which is counted under
     "overload". `reset` begins a new epoch: what waits or is in work belongs to the old one, counted under "reset".
@@ -75,7 +76,7 @@ class LiveSession:
             lanes: by default what is best for the engine's device; the network's is the worker always.
         """
         self._session = session
-        lanes = lanes or lanes_for(session.engine.device)
+        lanes = lanes or soonest(session.engine.device)
         self._preparing = lanes.prepare("dpm-prepare")
         self._pipeline = Pipeline(session, lanes)
         self._teller: threading.Thread | None = None

@@ -15,7 +15,7 @@ from types import TracebackType
 
 from ..types import Estimate, Frame
 from .intake import Prepared
-from .lanes import Lanes, lanes_for
+from .lanes import Lanes, most_frames
 from .mapper import Predicted
 from .session import RepeatedStampError, Session
 from .wanted import EVERYTHING, Wanted
@@ -67,10 +67,10 @@ class Pipeline:
     that was added is delivered when it ends well, and its thread has ended when it ends.
     """
 
-    def __init__(self, session: Session, lanes: Lanes | None = None) -> None:
-        """lanes: by default what is best for the engine's device."""
+    def __init__(self, session: Session, lanes: Lanes) -> None:
+        """lanes: of which the map's is used."""
         self._session = session
-        self._lane = (lanes or lanes_for(session.engine.device)).map("dpm-map")
+        self._lane = lanes.map("dpm-map")
         self._before: Future[bool] | None = None
 
     def add(
@@ -165,7 +165,7 @@ class Reader:
             wanted: what of the estimates somebody listens to.
             lanes: by default what is best for the engine's device.
         """
-        lanes = lanes or lanes_for(session.engine.device)
+        lanes = lanes or most_frames(session.engine.device)
         self._session, self._wanted = session, wanted
         self._pipeline = Pipeline(session, lanes)
         self._preparing = lanes.prepare("dpm-prepare")

@@ -63,7 +63,7 @@ def run(moment, arguments):
 
 
 if __name__ == "__main__":
-    pipeline.lanes_for = lambda device: ALL_BESIDE
+    pipeline.most_frames = lambda device: ALL_BESIDE
     moments, arguments = json.loads(sys.argv[1]), sys.argv[2:]
     for moment in moments:
         print(moment, run(moment, arguments), flush=True)

@@ -132,7 +132,7 @@ def test_twice_gives_the_same_bytes(recorded, written, tmp_path):
 
 @pytest.mark.parametrize("lanes", [ONE_AFTER_ANOTHER, ALL_BESIDE], ids=["one after another", "overlapped"])
 def test_overlapped_frames_give_the_same_bytes(recorded, written, tmp_path, monkeypatch, lanes):
-    monkeypatch.setattr(pipeline, "lanes_for", lambda device: lanes)
+    monkeypatch.setattr(pipeline, "most_frames", lambda device: lanes)
     assert run(recorded, "--out", tmp_path / "out.mcap", "--save-every", "5") == 0
     assert (tmp_path / "out.mcap").read_bytes() == written.read_bytes()
 

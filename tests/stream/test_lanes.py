@@ -15,7 +15,8 @@ from dpm_core.stream.lanes import (
     SideQueue,
     beside,
     in_line,
-    lanes_for,
+    most_frames,
+    soonest,
     when_asked,
 )
 
@@ -65,10 +66,19 @@ def test_work_when_asked_is_done_once_and_only_if_somebody_asks():
         ("cuda", 2, 2, ALL_BESIDE),
     ],
 )
-def test_frames_overlap_where_the_network_leaves_processors_free(monkeypatch, device, threads, cores, chosen):
+def test_frames_of_a_recording_overlap_where_the_network_leaves_processors_free(
+    monkeypatch, device, threads, cores, chosen
+):
     monkeypatch.setattr(lanes.torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(lanes, "_cores", lambda: cores)
-    assert lanes_for(torch.device(device)) == chosen
+    assert most_frames(torch.device(device)) == chosen
+
+
+@pytest.mark.parametrize(("device", "chosen"), [("cpu", ONE_AFTER_ANOTHER), ("cuda", ALL_BESIDE)])
+def test_frames_of_a_robot_overlap_where_that_makes_none_later(monkeypatch, device, chosen):
+    monkeypatch.setattr(lanes.torch, "get_num_threads", lambda: 1)
+    monkeypatch.setattr(lanes, "_cores", lambda: 8)
+    assert soonest(torch.device(device)) == chosen
 
 
 class Device:
