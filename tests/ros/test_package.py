@@ -15,7 +15,7 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from harness import ROOT
 
-from dpm_core.cli import OF_ROS
+from dpm_core.cli import OF_ROS, bench
 
 PACKAGE = ROOT / "ros2_ws" / "src" / "dpm_ros"
 PREPARE = ROOT / "ros2_ws" / "wheels" / "prepare.py"
@@ -74,6 +74,11 @@ def test_colcon_test_runs_the_tests_of_the_package():
     assert 'extras_require={"test": ["pytest"]}' in (PACKAGE / "setup.py").read_text(), "colcon asks for it"
 
 
+def test_the_benchmark_is_found_by_the_command_line():
+    found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="dpm.benchmarks")}
+    assert {name: found[name] for name in bench.OF_ROS} == {"node": "dpm_ros.bench_node:main"}
+
+
 def test_the_commands_are_found_by_the_command_line():
     found = {entry.name: entry.value for entry in importlib.metadata.entry_points(group="dpm.commands")}
     assert {name: found[name] for name in OF_ROS} == {name: f"dpm_ros.{name}:main" for name in OF_ROS}
@@ -81,6 +86,7 @@ def test_the_commands_are_found_by_the_command_line():
 
 ROS = re.compile("(_msgs|_srvs|_interfaces)$|^(rclpy|cv_bridge|launch|launch_ros|ament_index_python)$")
 OF_ROSDEP = {"numpy": "python3-numpy", "yaml": "python3-yaml"}
+OF_LIBRARY = {"cv2": "opencv-python-headless"}
 
 
 def depended_on():
@@ -109,7 +115,7 @@ def test_all_else_that_is_imported_comes_by_rosdep_or_with_the_library():
     assert of_rosdep == {OF_ROSDEP[name] for name in others & set(OF_ROSDEP)}
     required = [line.partition(";") for line in importlib.metadata.requires("dpm")]
     with_library = {re.match(r"[\w-]+", name)[0] for name, _, when in required if not when or '"run"' in when}
-    assert others - set(OF_ROSDEP) <= with_library
+    assert {OF_LIBRARY.get(name, name) for name in others - set(OF_ROSDEP)} <= with_library
 
 
 @pytest.mark.skipif(not FROM_WHEELS, reason="ROS here is a distribution's, which has tf2_msgs")
