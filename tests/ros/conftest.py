@@ -15,6 +15,8 @@ sys.path[:0] = [str(ROOT / "tests" / "stream")]  # the oracle engine
 
 from harness import Graph  # noqa: E402
 
+GRAPH = pytest.StashKey[Graph]()
+
 
 def pytest_collection_modifyitems(config, items):
     """Tests that talk DDS between processes get two more tries.
@@ -29,8 +31,22 @@ def pytest_collection_modifyitems(config, items):
             item.add_marker(pytest.mark.flaky(reruns=2))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef, request):
+    """What a fixture started that then failed ends at once: on a further try it would answer for the next one."""
+    module = request.node.getparent(pytest.Module)
+    graph = None if module is None else module.stash.get(GRAPH, None)
+    before = 0 if graph is None else graph.opened
+    try:
+        return (yield)
+    except BaseException:
+        if graph is not None:
+            graph.close(keep=before)
+        raise
+
+
 @pytest.fixture(scope="module")
-def graph():
+def graph(request):
     """One for the module: a domain that no other process on this machine uses, and clean-up of what was started."""
     lock, domain = _claim_domain()
     before = dict(os.environ)
@@ -40,8 +56,9 @@ def graph():
         FASTDDS_BUILTIN_TRANSPORTS="LARGE_DATA",
         OMP_NUM_THREADS="2",
     )
-    graph = Graph(domain)
+    graph = request.node.stash[GRAPH] = Graph(domain)
     yield graph
+    del request.node.stash[GRAPH]
     graph.end()
     os.environ.clear()
     os.environ.update(before)
