@@ -128,7 +128,7 @@ MIXTURES: dict[str, Mixture] = {
     ),
     "stored-fine": Mixture(
         _parts(stored=20000),
-        batches=((2, 3), (3, 2), (4, 1)),
+        batches=((2, 4), (3, 3), (4, 2)),
         strides=(1, 1),
         reference="first",
         times="none",

@@ -14,8 +14,6 @@ import torch
 from rich.progress import Progress
 
 from dpm_core.checkpoints.convert import write_weights
-from dpm_core.checkpoints.files import read_weights
-from dpm_core.checkpoints.loading import filled
 from dpm_core.errors import DpmError
 from dpm_core.io import open_source
 from dpm_core.models import VDPMNetwork
@@ -66,7 +64,7 @@ class Recipe:
         """Train through the stages. Returns whether the last one has ended."""
         weights = self._first_weights()
         for stage in STAGES:
-            config = stage.run(self.out, weights if stage.decoder else self._standing(stage, weights))
+            config = stage.run(self.out, weights)
             if not self._trained(stage, config):
                 return False
             weights = self._averaged(config)
@@ -94,16 +92,6 @@ class Recipe:
             network = spec.build()
             assert isinstance(network, VDPMNetwork)
             start(network, SEED)
-            write_weights(path, spec, network.state_dict(), "fp32")
-        return path
-
-    def _standing(self, stage: Stage, weights: Path) -> Path:
-        """The weights with a decoder that says that nothing moves."""
-        path = self.out / f"{stage.name}-start.safetensors"
-        if not path.is_file():
-            spec = spec_of_run(stage.run(self.out, weights))
-            network = filled(spec, read_weights(weights))
-            assert isinstance(network, VDPMNetwork)
             stand_still(network)
             write_weights(path, spec, network.state_dict(), "fp32")
         return path
