@@ -9,7 +9,7 @@ from html import escape
 
 COLORS = ("#3b6fb6", "#d1603d", "#4f9d69", "#8a5fb0", "#c9a227", "#5b8c99", "#a14a76", "#777777")
 WIDTH = 720
-_LEFT, _RIGHT, _TOP, _LINE = 150, 40, 40, 18
+_LEFT, _RIGHT, _TOP, _LINE = 190, 40, 40, 18
 _BAR = 22
 
 
