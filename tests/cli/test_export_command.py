@@ -46,7 +46,8 @@ def test_writes_graphs_and_what_they_are(exported):
     assert figures["parity_frames"] == "bundled frames"
     assert figures["parity"]["window.own_points"]["cosine"] > 0.999999
     assert (figures["window"], figures["height"], figures["width"]) == (2, 28, 42)
-    assert {path.name for path in exported.iterdir()} == {"manifest.json", "encoder.onnx", "window.onnx"}
+    graphs = {f"{graph}{form}.onnx" for graph in ("encoder", "window") for form in ("", ".fused")}
+    assert {path.name for path in exported.iterdir()} == {"manifest.json", *graphs}
 
 
 def test_dpm_run_takes_the_folder_for_a_model(exported, tmp_path):
