@@ -101,7 +101,8 @@ class SessionConfig:
     Attributes:
         window: frames that the network sees at once (structural: a change needs a new session).
         max_gap_s: a longer time between two frames breaks their context, and the window starts anew; seconds.
-        min_confidence: points the network trusts less stay out of the cloud.
+        min_confidence: points the network trusts less stay out of the cloud; 1 is the least that a network says and
+            leaves none out, since what a confidence is worth differs by network (docs/vdpm-mini.md, Calibration).
         dynamic_factor: k of POMATO eq. 9: a pixel moves that moved more than k times the median.
         dynamic_floor: nothing moves that moved less than this fraction of the median depth within the window.
         voxel: points nearer to each other than about this fraction of the median depth are fused into one.
@@ -112,7 +113,7 @@ class SessionConfig:
 
     window: int = 5
     max_gap_s: float = 1.0
-    min_confidence: float = 1.5
+    min_confidence: float = 1.0
     dynamic_factor: float = 3.0
     dynamic_floor: float = 0.03
     voxel: float = 0.005
