@@ -145,6 +145,8 @@ REGISTRY = {
             published=None,
             licence="Apache-2.0",
             purpose="the default: small, for two CPU cores, needs no download",
+            shipped_sha256="dbe8877580d0097028f1ed449220917a0ca1bdc664a2a6ba443ad3f223e6d14f",
+            quality="first weights, of 100 minutes on a CPU: rough depth, no motion; see docs/vdpm-mini.md",
         ),
         NetworkSpec(
             name="vdpm",
